@@ -1,0 +1,1 @@
+"""Creates the Jobs of a batch."""

@@ -1,0 +1,1 @@
+"""Watches Jobs, records results, opens batches, finishes tasks."""

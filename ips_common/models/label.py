@@ -1,0 +1,44 @@
+"""Kubernetes names and labels.
+
+https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+"""
+
+import re
+
+MAX_LABEL = 63
+MAX_SUBDOMAIN = 253
+
+_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?)?")
+_DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
+
+def is_subdomain(text: str) -> bool:
+    """Whether `text` is a DNS subdomain: what most object names have to be."""
+    return 0 < len(text) <= MAX_SUBDOMAIN and all(_DNS_LABEL.fullmatch(part) for part in text.split("."))
+
+
+def check_label_key(key: str) -> None:
+    """Check a label key.
+
+    Raises:
+        ValueError: the key is not `[prefix/]name`; the message says what is wrong.
+    """
+    prefix, slash, name = key.rpartition("/")
+    if slash and not is_subdomain(prefix):
+        raise ValueError("the part before the / must be a DNS subdomain of at most 253 characters")
+    if not name or len(name) > MAX_LABEL or not _VALUE.fullmatch(name):
+        raise ValueError(
+            "the name must be 1 to 63 characters of letters, digits, - _ . and begin and end with a letter or digit"
+        )
+
+
+def check_label_value(value: str) -> None:
+    """Check a label value.
+
+    Raises:
+        ValueError: the value is not a label value; the message says what is wrong.
+    """
+    if len(value) > MAX_LABEL or not _VALUE.fullmatch(value):
+        raise ValueError(
+            "must be at most 63 characters of letters, digits, - _ . and begin and end with a letter or digit"
+        )

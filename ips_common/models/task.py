@@ -1,0 +1,261 @@
+"""A task: what a caller asked for and how far it has come."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from ips_common.models.base import Model, UtcDatetime
+from ips_common.models.image import parse_image
+from ips_common.models.label import check_label_key, check_label_value, is_subdomain
+
+MAX_IMAGES = 50
+MAX_FAILED_NODE_DETAILS = 100
+NODES_PER_SHARD = 100
+"""Aim for a shard's size: 100 nodes of 50 images stay far below Firestore's 1 MiB a document."""
+
+
+class RetryPolicy(StrEnum):
+    """How the delay before a retry grows."""
+
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+
+
+class PullPolicy(StrEnum):
+    """The container field `imagePullPolicy`."""
+
+    IF_NOT_PRESENT = "IfNotPresent"
+    ALWAYS = "Always"
+
+
+class Mode(StrEnum):
+    """Which workload pulls."""
+
+    JOB = "job"
+    DAEMONSET = "daemonset"
+
+
+class PullStrategy(StrEnum):
+    """How a pod makes the kubelet pull an image."""
+
+    CONTAINER = "container"
+    IMAGE_VOLUME = "imageVolume"
+
+
+class TaskStatus(StrEnum):
+    """The life of a task."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether the task can never change again."""
+        return self in {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED}
+
+
+class PendingReason(StrEnum):
+    """What a pending task waits for."""
+
+    SLOT = "slot"
+    RETRY = "retry"
+    CLUSTER = "cluster"
+
+
+def _image(text: str) -> str:
+    parse_image(text)
+    return text
+
+
+def _secret_name(text: str) -> str:
+    if not is_subdomain(text):
+        raise ValueError("must be the name of a Secret: a DNS subdomain of at most 253 characters")
+    return text
+
+
+def _webhook_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError as error:
+        raise ValueError("must be an http or https URL") from error
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise ValueError("must be an http or https URL with a host")
+    return text
+
+
+Image = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_image)]
+SecretName = Annotated[str, AfterValidator(_secret_name)]
+WebhookUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048), AfterValidator(_webhook_url)]
+ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class TaskSpec(Model):
+    """What a caller asks for: the body of `POST /api/v1/tasks`, and what is stored of it."""
+
+    model_config = ConfigDict(strict=True)
+
+    images: tuple[Image, ...] = Field(min_length=1, max_length=MAX_IMAGES, strict=False)
+    batch_size: int = Field(default=10, ge=1, le=100)
+    node_selector: Mapping[str, str] = Field(default_factory=dict, max_length=64)
+    priority: int = Field(default=5, ge=1, le=10)
+    max_concurrent_batches: int = Field(default=1, ge=1, le=20)
+    max_retries: int = Field(default=0, ge=0, le=5)
+    retry_policy: RetryPolicy = Field(default=RetryPolicy.EXPONENTIAL, strict=False)
+    retry_delay_seconds: int = Field(default=30, ge=1, le=300)
+    timeout_seconds: int = Field(default=600, ge=30, le=7200)
+    success_threshold: float = Field(default=0.9, ge=0, le=1)
+    fail_fast: bool = False
+    pull_policy: PullPolicy = Field(default=PullPolicy.IF_NOT_PRESENT, strict=False)
+    skip_present: bool = True
+    mode: Mode = Field(default=Mode.JOB, strict=False)
+    pull_strategy: PullStrategy = Field(default=PullStrategy.CONTAINER, strict=False)
+    image_pull_secrets: tuple[SecretName, ...] = Field(default=(), max_length=20, strict=False)
+    webhook_url: WebhookUrl | None = None
+    cluster: ClusterName = "default"
+
+    @field_validator("images")
+    @classmethod
+    def _distinct(cls, images: tuple[str, ...]) -> tuple[str, ...]:
+        seen: dict[str, str] = {}
+        for image in images:
+            canonical = parse_image(image).canonical
+            if canonical in seen:
+                raise ValueError(f"{image} and {seen[canonical]} are the same image; name each image once")
+            seen[canonical] = image
+        return images
+
+    @field_validator("node_selector")
+    @classmethod
+    def _labels(cls, selector: Mapping[str, str]) -> Mapping[str, str]:
+        for key, value in selector.items():
+            try:
+                check_label_key(key)
+            except ValueError as error:
+                raise ValueError(f"key {key!r}: {error}") from error
+            try:
+                check_label_value(value)
+            except ValueError as error:
+                raise ValueError(f"value of {key!r}: {error}") from error
+        return MappingProxyType(dict(selector))
+
+    @field_serializer("node_selector")
+    def _plain(self, selector: Mapping[str, str]) -> dict[str, str]:
+        return dict(selector)
+
+    @property
+    def skips_present(self) -> bool:
+        """Whether nodes that report every image get no Job; with `Always` they must ask the registry again."""
+        return self.skip_present and self.pull_policy is not PullPolicy.ALWAYS
+
+
+class FailedNode(Model):
+    """One line of `failedNodeDetails`: an image that a node does not hold, and why."""
+
+    node_name: str
+    image: str
+    reason: str
+    message: str
+    retryable: bool
+    timestamp: UtcDatetime
+
+
+class OpenBatch(Model):
+    """A batch whose Jobs may exist.
+
+    Its message is sent when the batch opens and again while its Jobs do not appear: the batch is its own outbox.
+    """
+
+    number: int = Field(ge=1)
+    opened_at: UtcDatetime
+    sent_at: UtcDatetime | None = None
+    sends: int = 0
+
+
+class Task(Model):
+    """A task as it is stored.
+
+    Counts are over the nodes of the first attempt; they change in the same write as the nodes' results, so they
+    always add up. `attempt` counts from 0 and is `currentRetry` for callers. `batches` numbers from 1 within an
+    attempt; `opened` is how many of them were ever opened.
+    """
+
+    task_id: str
+    spec: TaskSpec
+    status: TaskStatus = TaskStatus.PENDING
+    pending_reason: PendingReason | None = None
+    not_before: UtcDatetime | None = None
+    created_at: UtcDatetime
+    started_at: UtcDatetime | None = None
+    finished_at: UtcDatetime | None = None
+    created_by: str | None = None
+    request_id: str | None = None
+    error_message: str | None = None
+
+    total_nodes: int = 0
+    completed_nodes: int = 0
+    failed_nodes: int = 0
+    skipped_nodes: int = 0
+    excluded_nodes: dict[str, int] = Field(default_factory=dict)
+    image_digests: dict[str, dict[str, int]] = Field(default_factory=dict)
+    failed_node_details: tuple[FailedNode, ...] = ()
+
+    attempt: int = 0
+    attempt_nodes: int = 0
+    batches: int = 0
+    opened: int = 0
+    open_batches: tuple[OpenBatch, ...] = ()
+    cleanup: bool = False
+    """Whether Jobs may be left in the cluster although the task, or its attempt, is over."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if (self.pending_reason is not None) and self.status is not TaskStatus.PENDING:
+            raise ValueError("only a pending task has a pending reason")
+        return self
+
+    @property
+    def settled_nodes(self) -> int:
+        """Nodes with a final result."""
+        return self.completed_nodes + self.failed_nodes
+
+    @property
+    def shard_size(self) -> int:
+        """Nodes a shard holds: whole batches, about `NODES_PER_SHARD` nodes."""
+        return self.spec.batch_size * max(1, NODES_PER_SHARD // self.spec.batch_size)
+
+    def shard_of(self, batch: int) -> int:
+        """The index of the shard that holds batch `batch`."""
+        return (batch - 1) * self.spec.batch_size // self.shard_size
+
+    def slice_of(self, batch: int) -> slice:
+        """Where in its shard's nodes batch `batch` lies; the last batch may be shorter."""
+        start = (batch - 1) * self.spec.batch_size
+        stop = min(start + self.spec.batch_size, self.attempt_nodes)
+        offset = self.shard_of(batch) * self.shard_size
+        return slice(start - offset, stop - offset)
+
+    def batch_of(self, shard: int, position: int) -> int:
+        """The number of the batch that the node at `position` of shard `shard` belongs to."""
+        return (shard * self.shard_size + position) // self.spec.batch_size + 1
+
+
+def queue_order(task: Task) -> tuple[int, datetime]:
+    """Sort key of waiting tasks: highest priority first, then oldest."""
+    return (-task.spec.priority, task.created_at)

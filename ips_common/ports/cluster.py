@@ -1,0 +1,132 @@
+"""The cluster: one Kubernetes API server, as far as prewarming needs it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from threading import Event
+from typing import Any, Protocol
+
+from ips_common.models.node import Node
+from ips_common.observe import Observation
+
+Json = dict[str, Any]
+"""A parsed JSON object of the Kubernetes API, as it came or as it is to be sent."""
+
+
+class Creation(StrEnum):
+    """What became of a Job's creation."""
+
+    CREATED = "created"
+    EXISTS = "exists"
+    REFUSED = "refused"  # the API server said no
+    FAILED = "failed"  # it could not be reached, or kept failing
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What became of one Job's creation; `message`, `status` and `reason` are the API server's words if it refused."""
+
+    name: str
+    creation: Creation
+    message: str = ""
+    status: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """The watch has delivered everything that existed when it began; what is not known by now does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The watch broke off or cannot be begun; it goes on trying and will say `Synced` again, all anew."""
+
+    message: str
+
+
+WatchEvent = Observation | Synced | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Jobs whose pods the API server refuses, with its words; `readable` is false where events may not be listed."""
+
+    messages: Mapping[str, str] = field(default_factory=dict)  # Job name → message
+    readable: bool = True
+
+
+class Cluster(Protocol):
+    """One Kubernetes cluster, as far as prewarming needs it."""
+
+    name: str
+
+    def nodes(self, selector: Mapping[str, str]) -> Sequence[Node]:
+        """List the nodes that match every label.
+
+        Raises:
+            ClusterRefused: nodes may not be listed.
+        """
+        ...
+
+    def node(self, name: str) -> Node | None:
+        """Read one node; None if it does not exist."""
+        ...
+
+    def create_jobs(self, jobs: Sequence[Json], timeout: float) -> Sequence[JobOutcome]:
+        """Create Jobs, many at a time, within `timeout` seconds; one outcome each, in order.
+
+        Never raises for a Job that could not be created.
+        """
+        ...
+
+    def delete_jobs(
+        self, task_id: str, *, batch: int | None = None, attempt: int | None = None, unfinished_only: bool = False
+    ) -> None:
+        """Delete a task's Jobs with their pods; those of one batch of one attempt, or only those that did not succeed.
+
+        Raises:
+            ClusterRefused: Jobs may not be deleted.
+        """
+        ...
+
+    def delete_named_jobs(self, names: Sequence[str]) -> None:
+        """Delete Jobs by name with their pods; one that does not exist is fine."""
+        ...
+
+    def has_jobs(self, task_id: str) -> bool:
+        """Whether any Job of the task exists."""
+        ...
+
+    def refusals(self) -> Refusals:
+        """Read from the namespace's Events which Jobs got no pod because the API server refused it."""
+        ...
+
+    def watch(self, stop: Event, *, seconds: float) -> Iterator[WatchEvent]:
+        """Observe all prewarm Jobs and their pods: first what exists, then `Synced`, then changes as they come.
+
+        Ends when `stop` is set or `seconds` have passed; yields nothing for a moment is normal. A broken watch is taken
+        up again by itself, with `Lost` in between if that needs a new list.
+        """
+        ...
+
+    def ready(self, timeout: float) -> None:
+        """Return when Jobs can be listed within `timeout` seconds, raise otherwise."""
+        ...
+
+
+class Clusters(Protocol):
+    """The configured clusters."""
+
+    def names(self) -> Sequence[str]:
+        """Return all names, in the order of the configuration."""
+        ...
+
+    def get(self, name: str) -> Cluster:
+        """Return a cluster.
+
+        Raises:
+            InvalidRequest: no cluster has this name.
+            ClusterUnavailable: its credentials cannot be had now.
+        """
+        ...

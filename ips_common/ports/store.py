@@ -1,0 +1,220 @@
+"""The store: tasks, shards, slots, leases and figures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ips_common.models.results import NodeState, Problem, Shard
+from ips_common.models.task import Task, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """A task and the version it was read at; writing it back demands that nobody wrote in between."""
+
+    task: Task
+    version: object
+
+
+@dataclass(frozen=True, slots=True)
+class StoredShard:
+    """A shard and the version it was read at."""
+
+    shard: Shard
+    version: object
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A caller's key and the fingerprint of the body it came with."""
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """One page of tasks, newest first; `total` counts all that match the filter."""
+
+    tasks: tuple[Task, ...]
+    total: int
+    next_page_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodePage:
+    """One page of a task's nodes with the attempt each counts for."""
+
+    nodes: tuple[tuple[int, NodeState], ...]
+    next_page_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What the batch function could not create: node name → problem.
+
+    `refusal` is set when the API server refused every Job for want of rights: then no other batch would fare better.
+    """
+
+    attempt: int
+    batch: int
+    problems: Mapping[str, Problem]
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Counters over all tasks ever finished, and gauges of now; for `/metrics`."""
+
+    tasks: Mapping[str, int]  # final status → tasks
+    duration_buckets: Mapping[str, Mapping[float, int]]  # final status → upper bound in s → tasks, not cumulative
+    duration_sum: Mapping[str, float]  # final status → seconds
+    nodes: Mapping[str, int]  # node result → nodes
+    failures: Mapping[str, int]  # reason → images on nodes
+    images: Mapping[str, int]  # image → tasks
+    active: int
+    queued: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who tracks a cluster; an empty holder released it."""
+
+    holder: str
+    version: object
+
+
+class Store(Protocol):
+    """Tasks, their shards, slots and leases. Every write is a compare-and-set or commutes.
+
+    A slot is taken and given back in the same write that moves a task into and out of `running`, so none can leak; the
+    figures of `figures()` are counted in the write that makes a task final, so each counts once.
+    """
+
+    def create_task(self, task: Task, key: IdempotencyKey | None = None) -> tuple[Task, bool]:
+        """Store a new task; returns it and True, or the first task of the same key and False.
+
+        Raises:
+            Conflict: the key was used with another body.
+        """
+        ...
+
+    def task(self, task_id: str) -> StoredTask:
+        """Read a task.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        ...
+
+    def list_tasks(
+        self,
+        *,
+        status: TaskStatus | None = None,
+        cluster: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        page_token: str | None = None,
+    ) -> TaskPage:
+        """List tasks, newest first.
+
+        Raises:
+            InvalidRequest: the page token is none of ours.
+        """
+        ...
+
+    def open_tasks(self, cluster: str) -> Sequence[StoredTask]:
+        """Return the tasks that still need the tracker: running, waiting for a retry or a cluster, or to clean up."""
+        ...
+
+    def queue(self, cluster: str, limit: int) -> Sequence[StoredTask]:
+        """Return the first `limit` tasks waiting for a slot (`PendingReason.SLOT`), in the order they are to start."""
+        ...
+
+    def queued(self, cluster: str) -> int:
+        """Count the pending tasks of the cluster."""
+        ...
+
+    def start(
+        self, stored: StoredTask, task: Task, shards: Sequence[Shard], taken_over: Sequence[StoredShard]
+    ) -> StoredTask:
+        """Begin an attempt in one atomic write: the task, its new shards, the slot.
+
+        `taken_over` are shards of earlier attempts, already changed, whose nodes are superseded. `task` may also be
+        final at once (no node matched, all were present): then no slot is taken.
+
+        Raises:
+            SlotsFull: no slot is free; nothing was written.
+            StaleVersion: the task or a shard was written by somebody else; nothing was written.
+        """
+        ...
+
+    def save(
+        self, stored: StoredTask, task: Task, shards: Sequence[StoredShard] = ()
+    ) -> tuple[StoredTask, Sequence[StoredShard]]:
+        """Write a task and changed shards in one atomic write; returns them with their new versions.
+
+        Raises:
+            StaleVersion: the task or a shard was written by somebody else; nothing was written.
+        """
+        ...
+
+    def transition(self, task_id: str, change: Callable[[Task], Task]) -> StoredTask:
+        """Read, change and write a task until nobody comes between; `change` is pure and may run again.
+
+        Returning the same object writes nothing.
+
+        Raises:
+            TaskNotFound: there is none.
+            Contention: others kept coming between.
+        """
+        ...
+
+    def shards(self, task_id: str, indexes: Sequence[tuple[int, int]]) -> Sequence[StoredShard]:
+        """Read shards by (attempt, index), in the order asked; one that does not exist is left out."""
+        ...
+
+    def all_shards(self, task_id: str) -> Sequence[StoredShard]:
+        """Read every shard of a task, in order of attempt and index."""
+        ...
+
+    def nodes(
+        self, task_id: str, *, status: str | None = None, limit: int = 100, page_token: str | None = None
+    ) -> NodePage:
+        """List a task's nodes, each once, with the entry that counts.
+
+        Raises:
+            InvalidRequest: the page token is none of ours.
+        """
+        ...
+
+    def report(self, task_id: str, report: BatchReport) -> None:
+        """Keep what a batch could not create; the same batch again replaces it."""
+        ...
+
+    def reports(self, task_id: str, batches: Sequence[tuple[int, int]]) -> Sequence[BatchReport]:
+        """Read the reports of (attempt, batch) pairs; a batch without one is left out."""
+        ...
+
+    def figures(self) -> Figures:
+        """Read the counters and gauges for `/metrics`."""
+        ...
+
+    def lease(self, cluster: str) -> Lease | None:
+        """Read who tracks the cluster, if anyone ever did."""
+        ...
+
+    def acquire_lease(self, cluster: str, holder: str, seen: Lease | None) -> Lease:
+        """Take, renew (`seen.holder == holder`) or release (`holder == ""`) a lease last seen as `seen`.
+
+        There are no times in it: a contender watches the version stand still for the lease's duration on its own clock,
+        so skewed clocks cannot make two holders.
+
+        Raises:
+            StaleVersion: the lease is not as seen any more.
+        """
+        ...
+
+    def ready(self, timeout: float) -> None:
+        """Return when the store answers within `timeout` seconds, raise otherwise."""
+        ...
