@@ -1,0 +1,250 @@
+"""What the observations of a node's Job and pod mean: not yet known, pulled, or failed and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from ips_common.models.node import Node
+from ips_common.models.results import ImageResult, NodeResult, NodeStatus, Problem, Reason
+from ips_common.observe import ContainerSeen, JobSeen, PodSeen
+from ips_common.problem import HARMLESS, STARTED, classify
+
+WORKER = -1
+"""The worker image's place among a pod's images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a node may look bad before it settles as failed.
+
+    Args:
+        pull: for a pull problem that may heal (back-off, rate limit, registry away).
+        schedule: for a pod that fits nowhere, a Job without a pod, a node that went silent.
+        overrun: past the Job's own deadline, for a Job controller that does not end it.
+        look: between two looks at a node that is suspect.
+    """
+
+    pull: timedelta = timedelta(seconds=60)
+    schedule: timedelta = timedelta(seconds=30)
+    overrun: timedelta = timedelta(seconds=60)
+    look: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An image's last telling problem, and when it was first seen.
+
+    The kubelet alternates between the cause (`ErrImagePull`) and, in older releases, a back-off that says nothing, so
+    the cause is kept.
+    """
+
+    since: datetime
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """All that is known of one node of an open batch: its Job, its pod as last seen (even if gone since), troubles."""
+
+    job: JobSeen | None = None
+    pod: PodSeen | None = None
+    troubles: Mapping[int, Trouble] = field(default_factory=dict)
+
+
+def notice(sight: Sight, pod: PodSeen, images: Sequence[str], now: datetime) -> Sight:
+    """Return the sight after another look at the pod."""
+    seen = dict(pod.images)
+    if pod.worker:
+        seen[WORKER] = pod.worker
+    troubles = dict(sight.troubles)
+    for index, container in seen.items():
+        if container.digest is not None:
+            troubles.pop(index, None)
+            continue
+        image = images[index] if 0 <= index < len(images) else ""
+        problem = classify(image, container.waiting, container.message)
+        known = troubles.get(index)
+        if problem is None:
+            continue
+        if known is None:
+            troubles[index] = Trouble(now, problem)
+        elif problem.reason not in {known.problem.reason, Reason.IMAGE_PULL_BACK_OFF}:
+            troubles[index] = Trouble(known.since, problem)
+    return Sight(sight.job, pod, troubles)
+
+
+class Suspicion(StrEnum):
+    """Where else to look before a node can be judged."""
+
+    NODE = "node"  # is it still there, and ready?
+    REFUSAL = "refusal"  # does the API server refuse the Job's pod?
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be said yet; look again at `until` even if nothing happens, and at what is suspect."""
+
+    until: datetime | None = None
+    suspicion: Suspicion | None = None
+
+
+Verdict = NodeResult | Wait
+
+
+def judge(images: Sequence[str], sight: Sight, deadline: datetime, patience: Patience, now: datetime) -> Verdict:
+    """Judge one node from its Job and pod; `deadline` is when the Job controller is to end the Job."""
+    job, pod = sight.job, sight.pod
+    if job is None:
+        return Wait()
+    outcomes = _outcomes(images, sight, patience, now)
+    if all(image.pulled for image in outcomes):
+        return _settle(images, outcomes, _POD_FAILED, now)
+    if job.finished == "Complete":
+        # Every container ran to its end, so every image was there, whatever became of the pod since.
+        pulled = [image if image.pulled else _Outcome(digest="") for image in outcomes]
+        return _settle(images, pulled, _POD_FAILED, now)
+    if job.finished == "Failed":
+        return _settle(images, outcomes, _why_failed(job, pod), now)
+    if now >= deadline + patience.overrun:
+        words = f"the Job was not ended within {patience.overrun.total_seconds():.0f} s of its deadline"
+        return _settle(images, outcomes, Problem(Reason.DEADLINE_EXCEEDED, words, retryable=True), now)
+    if pod is None:
+        return _without_pod(job, deadline, patience, now)
+    worker = sight.troubles.get(WORKER)
+    if worker and (not worker.problem.retryable or now >= worker.since + patience.pull):
+        return _settle(images, outcomes, _worker_failed(worker.problem), now)
+    if not any(image.open for image in outcomes):
+        return _settle(images, outcomes, _POD_FAILED, now)
+    return _with_pod(sight, outcomes, deadline, patience, now)
+
+
+def judge_node(
+    images: Sequence[str], sight: Sight, uid: str, node: Node | None, patience: Patience, now: datetime
+) -> Verdict:
+    """Judge a suspect node from what the API server says of the node itself; `uid` is the one in the snapshot."""
+    if node is None or node.uid != uid:
+        words = "the node was deleted" if node is None else "another node took its name"
+        return _node_failed(images, sight, Problem(Reason.NODE_GONE, words, retryable=False), now)
+    pod = sight.pod
+    since = (pod.created if pod else None) or (sight.job.created if sight.job else now)
+    if now < since + patience.schedule:
+        return Wait(until=now + patience.look, suspicion=Suspicion.NODE)
+    if not node.ready:
+        problem = Problem(Reason.NODE_NOT_READY, "the node's kubelet stopped reporting", retryable=True)
+        return _node_failed(images, sight, problem, now)
+    if pod and pod.unschedulable:
+        return _node_failed(images, sight, Problem(Reason.UNSCHEDULABLE, pod.unschedulable, retryable=True), now)
+    return Wait(until=now + patience.schedule)
+
+
+def judge_refusal(images: Sequence[str], sight: Sight, words: str | None, patience: Patience, now: datetime) -> Verdict:
+    """Judge a Job that has no pod from the Event that says why; `words` is None if there is none to be read."""
+    if words is not None:
+        problem = Problem(Reason.REFUSED_BY_ADMISSION, words, Reason.REFUSED_BY_ADMISSION.retryable)
+        return _node_failed(images, sight, problem, now)
+    if sight.job and now >= sight.job.created + patience.pull:
+        words = "the Job controller made no pod; admission control or a quota may refuse it"
+        return _node_failed(images, sight, Problem(Reason.REFUSED_BY_ADMISSION, words, retryable=True), now)
+    return Wait(until=now + patience.look, suspicion=Suspicion.REFUSAL)
+
+
+_POD_FAILED = Problem(Reason.POD_FAILED, "the pod ended before the image was pulled", retryable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """One image: pulled with `digest`, or with a lasting `problem`, or open.
+
+    An open image in trouble fails by `fails_by` unless it heals.
+    """
+
+    digest: str | None = None
+    problem: Problem | None = None
+    trouble: Problem | None = None
+    fails_by: datetime | None = None
+
+    @property
+    def pulled(self) -> bool:
+        return self.digest is not None
+
+    @property
+    def open(self) -> bool:
+        return self.digest is None and self.problem is None
+
+
+def _outcomes(images: Sequence[str], sight: Sight, patience: Patience, now: datetime) -> list[_Outcome]:
+    seen = sight.pod.images if sight.pod else {}
+    return [
+        _outcome(seen.get(index, ContainerSeen()), sight.troubles.get(index), patience, now)
+        for index in range(len(images))
+    ]
+
+
+def _outcome(seen: ContainerSeen, trouble: Trouble | None, patience: Patience, now: datetime) -> _Outcome:
+    if seen.digest is not None:
+        return _Outcome(digest=seen.digest)
+    if seen.waiting in STARTED:
+        return _Outcome(digest="")
+    if trouble is None:
+        return _Outcome()
+    fails_by = trouble.since + patience.pull
+    if not trouble.problem.retryable or now >= fails_by:
+        return _Outcome(problem=trouble.problem)
+    return _Outcome(trouble=trouble.problem, fails_by=fails_by)
+
+
+def _settle(images: Sequence[str], outcomes: Sequence[_Outcome], otherwise: Problem, now: datetime) -> NodeResult:
+    """Settle a node; images that are open without a trouble of their own failed because of `otherwise`."""
+    results = tuple(
+        ImageResult(image, seen.digest)
+        if seen.digest is not None
+        else ImageResult(image, problem=seen.problem or seen.trouble or otherwise)
+        for image, seen in zip(images, outcomes, strict=True)
+    )
+    pulled = all(result.pulled for result in results)
+    return NodeResult(NodeStatus.SUCCEEDED if pulled else NodeStatus.FAILED, results, now)
+
+
+def _node_failed(images: Sequence[str], sight: Sight, problem: Problem, now: datetime) -> NodeResult:
+    return _settle(images, _outcomes(images, sight, Patience(), now), problem, now)
+
+
+def _worker_failed(problem: Problem) -> Problem:
+    return Problem(
+        Reason.WORKER_IMAGE_FAILED, f"the worker image cannot be pulled: {problem.message}", problem.retryable
+    )
+
+
+def _why_failed(job: JobSeen, pod: PodSeen | None) -> Problem:
+    if job.reason == "DeadlineExceeded":
+        return Problem(Reason.DEADLINE_EXCEEDED, job.message or "the node's deadline passed", retryable=True)
+    if pod and pod.worker and pod.worker.waiting not in HARMLESS:
+        words = f"the init container failed: {pod.worker.waiting} {pod.worker.message}".strip()
+        return Problem(Reason.WORKER_IMAGE_FAILED, words, retryable=True)
+    said = (f"{pod.reason}: {pod.message}" if pod else "").strip(": ")
+    return Problem(Reason.POD_FAILED, said or f"{job.reason}: {job.message}".strip(": "), retryable=True)
+
+
+def _without_pod(job: JobSeen, deadline: datetime, patience: Patience, now: datetime) -> Wait:
+    late = job.created + patience.look
+    if job.has_pod or now < late:
+        return Wait(until=min(late, deadline + patience.overrun) if now < late else deadline + patience.overrun)
+    return Wait(until=now + patience.look, suspicion=Suspicion.REFUSAL)
+
+
+def _with_pod(
+    sight: Sight, outcomes: Sequence[_Outcome], deadline: datetime, patience: Patience, now: datetime
+) -> Wait:
+    pod, job = sight.pod, sight.job
+    since = (pod.created if pod else None) or (job.created if job else now)
+    silent_by = since + patience.schedule
+    silent = pod is not None and not pod.images
+    if (pod and pod.unschedulable) or (silent and now >= silent_by):
+        return Wait(until=now + patience.look, suspicion=Suspicion.NODE)
+    times = [outcome.fails_by for outcome in outcomes if outcome.fails_by]
+    if silent:
+        times.append(silent_by)
+    if worker := sight.troubles.get(WORKER):
+        times.append(worker.since + patience.pull)
+    return Wait(until=min([*times, deadline + patience.overrun]))
