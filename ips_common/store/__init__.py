@@ -1,0 +1,1 @@
+"""Where state lives: Firestore, and the same in memory for tests."""
