@@ -1,0 +1,1 @@
+"""Everything that runs IPS on one machine."""
