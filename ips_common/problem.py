@@ -1,7 +1,7 @@
 """What the kubelet's words about an image mean.
 
-The kubelet passes on what the runtime and the registry said, as text; nothing else tells a missing image from a registry
-that is away. https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/images/types.go lists the reasons.
+The kubelet passes on what the runtime and the registry said, as text; nothing else tells a missing image from a
+registry that is away. https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/images/types.go lists the reasons.
 """
 
 import re
@@ -38,11 +38,9 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], Reason], ...] = tuple(
         (r"no space left|disk quota exceeded", Reason.DISK_FULL),
         (r"no such host|server misbehaving", Reason.REGISTRY_UNAVAILABLE),
         (r"manifest unknown|name unknown|not found|does not exist", Reason.IMAGE_NOT_FOUND),
-        (
-            r"time(d )?[ -]?out|deadline exceeded|connection (refused|reset)|\beof\b|\btls\b|dial tcp|unreachable"
-            r"|unavailable|bad gateway|internal server error",
-            Reason.REGISTRY_UNAVAILABLE,
-        ),
+        (r"time(d )?[ -]?out|deadline exceeded|\beof\b|\btls\b", Reason.REGISTRY_UNAVAILABLE),
+        (r"connection (refused|reset)|dial tcp|unreachable", Reason.REGISTRY_UNAVAILABLE),
+        (r"unavailable|bad gateway|internal server error", Reason.REGISTRY_UNAVAILABLE),
     )
 )
 

@@ -212,9 +212,13 @@ class Task(Model):
     completed_nodes: int = 0
     failed_nodes: int = 0
     skipped_nodes: int = 0
+    lasting_failures: int = 0
+    """Those of the failed nodes that no retry can help."""
     excluded_nodes: dict[str, int] = Field(default_factory=dict)
     image_digests: dict[str, dict[str, int]] = Field(default_factory=dict)
     failed_node_details: tuple[FailedNode, ...] = ()
+    failure_reasons: dict[str, int] = Field(default_factory=dict)
+    """Reason → images on nodes, over all failed nodes (the details stop at `MAX_FAILED_NODE_DETAILS`)."""
 
     attempt: int = 0
     attempt_nodes: int = 0
