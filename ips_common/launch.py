@@ -10,7 +10,7 @@ from datetime import datetime
 from ips_common.errors import BusUnavailable, ClusterRefused, ClusterUnavailable, SlotsFull, StaleVersion
 from ips_common.models.message import BatchMessage, Kick
 from ips_common.models.task import PendingReason, Task, TaskSpec, TaskStatus, queue_order
-from ips_common.planning import Plan, begin, begin_retry, fail, plan, wait_for
+from ips_common.planning import Plan, begin, begin_retry, fail, plan, wait_for, wanted_images
 from ips_common.ports.bus import Bus
 from ips_common.ports.cluster import Clusters
 from ips_common.ports.store import Store, StoredShard, StoredTask
@@ -26,7 +26,8 @@ def plan_only(spec: TaskSpec, clusters: Clusters) -> Plan:
         ClusterUnavailable: the nodes cannot be read now.
         ClusterRefused: the nodes may not be read.
     """
-    return plan(spec, clusters.get(spec.cluster).nodes(spec.node_selector))
+    wanted = wanted_images(spec) if spec.skips_present else ()
+    return plan(spec, clusters.get(spec.cluster).nodes(spec.node_selector, wanted))
 
 
 def launch(stored: StoredTask, *, store: Store, bus: Bus, clusters: Clusters, now: datetime) -> StoredTask:
@@ -80,7 +81,7 @@ def _begin(
     store: Store, stored: StoredTask, clusters: Clusters, now: datetime
 ) -> tuple[StoredTask, tuple[BatchMessage, ...]]:
     task = stored.task
-    if task.batches or task.attempt:
+    if task.total_nodes:
         old = store.all_shards(task.task_id)
         begun, shards, changed = begin_retry(task, [item.shard for item in old], now)
         by_place = {(item.shard.attempt, item.shard.index): item for item in old}

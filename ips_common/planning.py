@@ -29,9 +29,14 @@ class Plan:
         return [self.nodes[start : start + size] for start in range(0, len(self.nodes), size)]
 
 
+def wanted_images(spec: TaskSpec) -> frozenset[str]:
+    """Return the canonical references of the task's images."""
+    return frozenset(parse_image(image).canonical for image in spec.images)
+
+
 def plan(spec: TaskSpec, nodes: Iterable[Node]) -> Plan:
     """Take the snapshot of `nodes`, which match the selector, in the stable order of their names."""
-    wanted = frozenset(parse_image(image).canonical for image in spec.images)
+    wanted = wanted_images(spec)
     chosen: list[Node] = []
     skipped: list[Node] = []
     excluded: Counter[str] = Counter()
@@ -141,7 +146,7 @@ def wait_for(task: Task, reason: PendingReason) -> Task:
     """Return the task pending for `reason`; the same object if it is so already."""
     if task.status is TaskStatus.PENDING and task.pending_reason is reason:
         return task
-    return task.model_copy(update={"status": TaskStatus.PENDING, "pending_reason": reason})
+    return task.model_copy(update={"status": TaskStatus.PENDING, "pending_reason": reason, "not_before": None})
 
 
 def _attempt(task: Task, nodes: int) -> Task:

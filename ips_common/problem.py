@@ -1,7 +1,7 @@
 """What the kubelet's words about an image mean.
 
 The kubelet passes on what the runtime and the registry said, as text; nothing else tells a missing image from a
-registry that is away. https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/images/types.go lists the reasons.
+registry that is away. The reasons: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/images/types.go
 """
 
 import re

@@ -180,7 +180,8 @@ def resend_at(batch: OpenBatch) -> datetime:
     """Return when a batch whose Jobs do not appear is to be published again."""
     if batch.sent_at is None:
         return batch.opened_at
-    return batch.sent_at + min(RESEND_FIRST * 2 ** max(0, batch.sends - 1), RESEND_MOST)
+    pauses = 1 << min(max(0, batch.sends - 1), 10)
+    return batch.sent_at + min(RESEND_FIRST * pauses, RESEND_MOST)
 
 
 def resent(task: Task, number: int, now: datetime) -> Task:
