@@ -1,10 +1,11 @@
 """The cluster: one Kubernetes API server, as far as prewarming needs it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Event
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from ips_common.models.node import Node
 from ips_common.observe import Observation
@@ -18,13 +19,17 @@ class Creation(StrEnum):
 
     CREATED = "created"
     EXISTS = "exists"
-    REFUSED = "refused"  # the API server said no
-    FAILED = "failed"  # it could not be reached, or kept failing
+    REFUSED = "refused"  # the API server said no, and will say no again
+    FAILED = "failed"  # it could not be reached, kept failing, or has no room now: trying again may help
 
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """What became of one Job's creation; `message`, `status` and `reason` are the API server's words if it refused."""
+    """What became of one Job's creation.
+
+    `status`, `reason` and `message` are the API server's last words where it had any: 403 and `Forbidden` for want of
+    rights (`REFUSED`) as for a quota that is used up (`FAILED`); 0 if it could not be reached.
+    """
 
     name: str
     creation: Creation
@@ -56,13 +61,43 @@ class Refusals:
     readable: bool = True
 
 
+class Watch(Protocol):
+    """A running observation of all prewarm Jobs and their pods; leaving its `with` block closes it."""
+
+    def get(self, timeout: float) -> Sequence[WatchEvent]:
+        """Return all that came since the last call, waiting up to `timeout` seconds for the first of it.
+
+        Returns early after `wake`, even empty-handed, and at once when the watch is over.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Make `get` return now, or the next one at once if none waits; any thread may call it."""
+        ...
+
+    def close(self) -> None:
+        """End the watch; what was not fetched is dropped."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class Cluster(Protocol):
     """One Kubernetes cluster, as far as prewarming needs it."""
 
     name: str
 
-    def nodes(self, selector: Mapping[str, str]) -> Sequence[Node]:
-        """List the nodes that match every label.
+    def nodes(self, selector: Mapping[str, str], images: Collection[str] | None = None) -> Sequence[Node]:
+        """List the nodes that match every label, in order of their names.
+
+        Args:
+            selector: label → value; empty for all nodes.
+            images: canonical references worth knowing about; None keeps all that nodes report, which for thousands of
+                nodes takes tens of MiB.
 
         Raises:
             ClusterRefused: nodes may not be listed.
@@ -102,11 +137,12 @@ class Cluster(Protocol):
         """Read from the namespace's Events which Jobs got no pod because the API server refused it."""
         ...
 
-    def watch(self, stop: Event, *, seconds: float) -> Iterator[WatchEvent]:
+    def watch(self, stop: Event, *, seconds: float) -> Watch:
         """Observe all prewarm Jobs and their pods: first what exists, then `Synced`, then changes as they come.
 
-        Ends when `stop` is set or `seconds` have passed; yields nothing for a moment is normal. A broken watch is taken
-        up again by itself, with `Lost` in between if that needs a new list.
+        Is over when `stop` is set or `seconds` have passed. A watch that breaks off is taken up again by itself. Where
+        that needs a new list there is one `Lost` however long the outage, then everything that exists and a `Gone` for
+        everything that vanished meanwhile, then `Synced`.
         """
         ...
 

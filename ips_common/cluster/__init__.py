@@ -1,0 +1,1 @@
+"""Adapters to Kubernetes: the real one, and one in memory for tests."""
