@@ -1,0 +1,51 @@
+# Every target works on a clean clone: it sets up what it needs first.
+
+PY := .venv/bin/python
+# Python only looks for the project's packages in the repository itself.
+export PYTHONPATH := $(CURDIR)
+COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
+
+.PHONY: help setup check test demo run golden requirements clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
+
+setup: .venv/installed ## a virtual environment with the locked dependencies, in .venv
+
+.venv/installed: requirements-dev.txt
+	@python="$$(deploy/local/find-python)" && { test -x $(PY) || "$$python" -m venv .venv; }
+	@echo "installing the locked dependencies into .venv"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+check: setup ## linters, types, import layers, lock files
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	@mkdir -p .local/check && cp requirements.txt requirements-dev.txt .local/check/
+	@$(COMPILE) -o .local/check/requirements.txt >/dev/null
+	@$(COMPILE) --extra dev -o .local/check/requirements-dev.txt >/dev/null
+	@for file in requirements.txt requirements-dev.txt; do \
+		cmp -s $$file .local/check/$$file || { echo "$$file is not in step with pyproject.toml: make requirements" >&2; exit 1; }; \
+	done
+
+test: setup ## unit, contract and integration tests, with coverage; ARGS go to pytest
+	$(PY) -m pytest tests/unit tests/contract tests/integration --cov --cov-report=term $(ARGS)
+
+demo: setup ## a prewarm on a simulated cluster of 20 nodes, from start to finish
+	@$(PY) -m deploy.local demo
+
+run: setup ## the whole service on this machine, until Ctrl-C; IPS_KUBECONFIG=FILE for a cluster of your own
+	@$(PY) -m deploy.local run
+
+golden: setup ## replay what a real API server answered against the simulated cluster
+	$(PY) -m tests.golden.replay
+
+requirements: setup ## lock the dependencies of pyproject.toml
+	$(COMPILE) -o requirements.txt >/dev/null
+	$(COMPILE) --extra dev -o requirements-dev.txt >/dev/null
+
+clean: ## remove everything that the other targets made
+	rm -rf .venv .local .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""One prewarm from start to finish, shown as it happens and checked in the end."""
