@@ -116,7 +116,7 @@ class MemoryCluster(Workloads):
             return JobOutcome(name, Creation.EXISTS)
         if self.quota is not None and len(self._work) >= self.quota:
             message = f'jobs.batch "{name}" is forbidden: exceeded quota: q, limited: count/jobs.batch={self.quota}'
-            return JobOutcome(name, Creation.FAILED, message, 403, "Forbidden")
+            return JobOutcome(name, Creation.REFUSED, message, 403, "Forbidden")
         labels = metadata["labels"]
         key = Key(
             labels[TASK_LABEL],

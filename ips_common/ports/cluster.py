@@ -19,16 +19,16 @@ class Creation(StrEnum):
 
     CREATED = "created"
     EXISTS = "exists"
-    REFUSED = "refused"  # the API server said no, and will say no again
-    FAILED = "failed"  # it could not be reached, kept failing, or has no room now: trying again may help
+    REFUSED = "refused"  # the API server said no
+    FAILED = "failed"  # it could not be reached or kept failing, or an earlier Job of this name is still being deleted
 
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
     """What became of one Job's creation.
 
-    `status`, `reason` and `message` are the API server's last words where it had any: 403 and `Forbidden` for want of
-    rights (`REFUSED`) as for a quota that is used up (`FAILED`); 0 if it could not be reached.
+    `status`, `reason` and `message` are the API server's last words where it had any; `status` is 0 if it could not be
+    reached. Want of rights and a quota that is used up are both 403 and `Forbidden`; only the message tells them apart.
     """
 
     name: str
