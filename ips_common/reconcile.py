@@ -157,17 +157,24 @@ def _below(task: Task) -> str:
 def abandon(
     task: Task, shards: Iterable[Shard], problem: Problem, error_message: str, now: datetime
 ) -> tuple[Task, tuple[Shard, ...]]:
-    """Fail a task before every node was tried: nodes without a result get `problem`, so that the counts add up."""
-    changed = []
+    """Fail a task before every node was tried: nodes without a result get `problem`, so that the counts add up.
+
+    Args:
+        task: the task, with everything known counted.
+        shards: all shards of the current attempt.
+        problem: what nodes without a result get.
+        error_message: why the task failed.
+        now: the current time.
+
+    Returns:
+        The failed task and all the shards in the order given; those that did not change are the same objects.
+    """
+    settled = []
     for shard in shards:
-        if shard.attempt != task.attempt:
-            continue
-        open_nodes = [position for position, node in enumerate(shard.nodes) if node.result is None]
-        results = {position: failed_result(task, problem, now) for position in open_nodes}
-        task, settled = settle(task, shard, results)
-        if settled is not shard:
-            changed.append(settled)
-    return fail(task, error_message, now).model_copy(update={"cleanup": True}), tuple(changed)
+        untried = [position for position, node in enumerate(shard.nodes) if node.result is None]
+        task, complete = settle(task, shard, {position: failed_result(task, problem, now) for position in untried})
+        settled.append(complete)
+    return fail(task, error_message, now).model_copy(update={"cleanup": True}), tuple(settled)
 
 
 def failed_result(task: Task, problem: Problem, now: datetime) -> NodeResult:

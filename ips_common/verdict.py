@@ -105,7 +105,8 @@ def judge(images: Sequence[str], sight: Sight, deadline: datetime, patience: Pat
         pulled = [image if image.pulled else _Outcome(digest="") for image in outcomes]
         return _settle(images, pulled, _POD_FAILED, now)
     if job.finished == "Failed":
-        return _settle(images, outcomes, _why_failed(job, pod), now)
+        # Jobs also fail when a node goes away under their pods, so the node has a word in it.
+        return Wait(until=now + patience.look, suspicion=Suspicion.NODE)
     if now >= deadline + patience.overrun:
         words = f"the Job was not ended within {patience.overrun.total_seconds():.0f} s of its deadline"
         return _settle(images, outcomes, Problem(Reason.DEADLINE_EXCEEDED, words, retryable=True), now)
@@ -127,6 +128,8 @@ def judge_node(
         words = "the node was deleted" if node is None else "another node took its name"
         return _node_failed(images, sight, Problem(Reason.NODE_GONE, words, retryable=False), now)
     pod = sight.pod
+    if sight.job and sight.job.finished == "Failed":
+        return _node_failed(images, sight, _why_failed(sight.job, pod), now)
     since = (pod.created if pod else None) or (sight.job.created if sight.job else now)
     if now < since + patience.schedule:
         return Wait(until=now + patience.look, suspicion=Suspicion.NODE)

@@ -1,0 +1,53 @@
+"""What a message to the tracker asks for."""
+
+import logging
+from collections.abc import Callable
+
+from functions.tracker.runner import Runner
+from ips_common.errors import TaskNotFound
+from ips_common.models.message import BatchMessage, Kick, Tick
+from ips_common.models.results import Problem, Reason
+from ips_common.models.task import TaskStatus
+from ips_common.ports.cluster import Clusters
+from ips_common.ports.store import BatchReport, Store
+
+logger = logging.getLogger(__name__)
+
+
+def handle(message: Kick | Tick, *, runner: Runner, clusters: Clusters, seconds_left: Callable[[], float]) -> None:
+    """Track the cluster of a kick, or all clusters.
+
+    Raises:
+        TemporaryError: tracking broke off; deliver the message again.
+    """
+    match message:
+        case Kick(cluster=cluster, task_id=task_id):
+            if cluster not in clusters.names():
+                logger.error("kick for a cluster that is not configured", extra={"cluster": cluster})
+                return
+            runner.track([cluster], task_id, seconds_left())
+        case Tick():
+            runner.track(clusters.names(), None, seconds_left())
+
+
+def bury(message: BatchMessage, deliveries: int, *, store: Store) -> Kick | None:
+    """Report a batch whose message ended in the dead-letter topic, so that its nodes without a Job settle.
+
+    Returns:
+        A kick for the tracker; None if the batch is of no interest any more.
+    """
+    try:
+        task = store.task(message.task_id).task
+    except TaskNotFound:
+        logger.warning("dead letter of a task that does not exist")
+        return None
+    if task.status is not TaskStatus.RUNNING or task.attempt != message.attempt:
+        return None
+    shards = store.shards(task.task_id, [(task.attempt, task.shard_of(message.batch))])
+    words = f"the batch could not be created in {deliveries} attempts"
+    problem = Problem(Reason.JOB_CREATE_FAILED, words, retryable=True)
+    nodes = shards[0].shard.nodes[task.slice_of(message.batch)] if shards else ()
+    problems = {node.name: problem for node in nodes if node.result is None}
+    store.report(task.task_id, BatchReport(message.attempt, message.batch, problems))
+    logger.error("batch message was dead-lettered", extra={"batch": message.batch, "deliveries": deliveries})
+    return Kick(cluster=task.spec.cluster, task_id=task.task_id, request_id=message.request_id)

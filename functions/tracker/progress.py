@@ -1,0 +1,148 @@
+"""Moving one running task on: from what its board knows to what is stored, published and deleted."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from functions.tracker.board import Board, OpenNode
+from functions.tracker.ports import Ports
+from ips_common.errors import BusUnavailable
+from ips_common.models.message import BatchMessage
+from ips_common.models.results import Problem, Reason
+from ips_common.models.task import OpenBatch, Task
+from ips_common.ports.cluster import Cluster
+from ips_common.ports.store import StoredShard
+from ips_common.reconcile import abandon, advance, gives_up_at, message, out_of_reach, resend_at, resent
+from ips_common.verdict import Suspicion
+
+logger = logging.getLogger(__name__)
+
+MOST_LOOKS = 20
+"""Suspect nodes that are read one by one; more of them are read as one list."""
+
+
+def work(board: Board, cluster: Cluster, ports: Ports, now: datetime, *, synced: bool) -> None:
+    """Judge what is due and write what follows.
+
+    Raises:
+        StaleVersion: somebody else wrote the task; read it again.
+        TemporaryError: the store or the cluster is away; nothing is lost, call again.
+    """
+    suspects = board.judge(now)
+    if suspects:
+        _look_closer(board, suspects, cluster, now)
+    if synced:
+        _chase(board, ports, now)
+    if board.settled() or _is_due(board, now):
+        _write(board, cluster, ports, now)
+
+
+def _is_due(board: Board, now: datetime) -> bool:
+    flush_at = board.flush_at()
+    return flush_at is not None and flush_at <= now
+
+
+def _look_closer(board: Board, suspects: Sequence[OpenNode], cluster: Cluster, now: datetime) -> None:
+    refused = [node for node in suspects if node.suspicion is Suspicion.REFUSAL]
+    doubtful = [node for node in suspects if node.suspicion is Suspicion.NODE]
+    if refused:
+        words = cluster.refusals().messages
+        for node in refused:
+            job = node.sight.job
+            board.judge_refusal(node, words.get(job.name) if job else None, now)
+    if len(doubtful) > MOST_LOOKS:
+        found = {node.name: node for node in cluster.nodes({}, ())}
+        for node in doubtful:
+            board.judge_node(node, found.get(node.name), now)
+    else:
+        for node in doubtful:
+            board.judge_node(node, cluster.node(node.name), now)
+
+
+def _chase(board: Board, ports: Ports, now: datetime) -> None:
+    """Look after batches whose Jobs do not appear: read what the batch function reported, or send the batch again."""
+    for batch in board.task.open_batches:
+        due = resend_at(batch) <= now
+        if not (due or board.check_reports):
+            continue
+        without = board.without_job(batch)
+        if not without:
+            continue
+        if _take_report(board, batch, without, ports, now):
+            return
+        without = board.without_job(batch)
+        if not without or not due:
+            continue
+        if now >= gives_up_at(board.task, batch):
+            problem = Problem(Reason.JOB_CREATE_FAILED, f"no Job appeared after {batch.sends} attempts", retryable=True)
+            for node in without:
+                board.fail_node(node, problem, now)
+        else:
+            logger.warning("Jobs missing, batch sent again", extra={"batch": batch.number, "missing": len(without)})
+            task, shards = board.fold()
+            _save(board, resent(task, batch.number, now), shards, ports)
+            _publish(ports, [message(board.task, batch)])
+    board.check_reports = False
+
+
+def _take_report(board: Board, batch: OpenBatch, without: Sequence[OpenNode], ports: Ports, now: datetime) -> bool:
+    """Settle nodes that the batch function reported; true if the report ended the whole task."""
+    task = board.task
+    for report in ports.store.reports(task.task_id, [(task.attempt, batch.number)]):
+        if report.refusal is not None:
+            problem = Problem(Reason.JOB_CREATE_FAILED, report.refusal, retryable=False)
+            _abandon(board, problem, f"the cluster refuses Jobs: {report.refusal}", ports, now)
+            return True
+        for node in without:
+            if node.name in report.problems:
+                board.fail_node(node, report.problems[node.name], now)
+    return False
+
+
+def _abandon(board: Board, problem: Problem, words: str, ports: Ports, now: datetime) -> None:
+    """Fail the task as a whole; every node of the attempt gets a result."""
+    stored = [item for item in ports.store.all_shards(board.task.task_id) if item.shard.attempt == board.task.attempt]
+    task, folded = board.fold(stored)
+    failed, settled = abandon(task, [item.shard for item in folded], problem, words, now)
+    changed = [StoredShard(new, old.version) for old, new in zip(stored, settled, strict=True) if new is not old.shard]
+    _save(board, failed, changed, ports)
+    logger.info("task failed", extra={"error": words})
+
+
+def _write(board: Board, cluster: Cluster, ports: Ports, now: datetime) -> None:
+    task, shards = board.fold()
+    if task.spec.fail_fast and task.settled_nodes < task.total_nodes and out_of_reach(task):
+        problem = Problem(Reason.NOT_ATTEMPTED, "the task failed fast before this node was settled", retryable=False)
+        _abandon(board, problem, f"failed fast: {task.failed_nodes} of {task.total_nodes} nodes failed", ports, now)
+        return
+    settled, leftovers = board.settled(), board.leftovers()
+    step = advance(task, settled, now)
+    _save(board, step.task, shards, ports)
+    if step.messages:
+        _publish(ports, step.messages)
+    if step.reason:
+        logger.info(
+            step.reason,
+            extra={
+                "status": step.task.status.value,
+                "batches": [message.batch for message in step.messages],
+                "completed": step.task.completed_nodes,
+                "failed": step.task.failed_nodes,
+            },
+        )
+    for batch in leftovers:
+        cluster.delete_jobs(task.task_id, batch=batch, attempt=task.attempt, unfinished_only=True)
+
+
+def _save(board: Board, task: Task, shards: Sequence[StoredShard], ports: Ports) -> None:
+    # Read what the newly opened batches need before writing: after the write nothing may fail.
+    loaded = ports.store.shards(task.task_id, board.missing_shards(task))
+    stored, written = ports.store.save(board.stored, task, shards)
+    board.saved(stored, written, loaded)
+
+
+def _publish(ports: Ports, messages: Sequence[BatchMessage]) -> None:
+    try:
+        ports.bus.publish(messages)
+    except BusUnavailable as error:
+        logger.warning("batches not published, they will be sent again", extra={"error": str(error)})

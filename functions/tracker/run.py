@@ -1,0 +1,357 @@
+"""Tracking one cluster: watch its Jobs and pods, record results, open batches, start and finish tasks.
+
+The loop has three beats. Observations come from the watch at once; results are written when a batch is settled or after
+a moment; what others may have changed (new tasks, cancellations) is read when kicked and in any case every few seconds.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from threading import Event, Lock
+
+from functions.tracker.board import Board
+from functions.tracker.ports import Pace, Ports
+from functions.tracker.progress import work
+from ips_common import logs
+from ips_common.errors import IPSError, StaleVersion, TaskNotFound, TemporaryError
+from ips_common.launch import launch
+from ips_common.models.task import PendingReason, Task, TaskStatus
+from ips_common.observe import JobSeen, Observation
+from ips_common.ports.cluster import Cluster, Lost, Synced, Watch, WatchEvent
+from ips_common.ports.store import StoredTask
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE = timedelta(seconds=1)
+NEW_TASK_PATIENCE = timedelta(seconds=5)
+"""How long a new task is left to the function that accepted it."""
+MOST_REMEMBERED = 10_000
+
+
+class ClusterRun:
+    """One invocation's tracking of one cluster; all but `wake` belongs to a single thread."""
+
+    def __init__(self, name: str, ports: Ports, pace: Pace, stop: Event) -> None:
+        self.name = name
+        self._aborted = Event()
+        self._ports = ports
+        self._pace = pace
+        self._stop = stop
+        self._boards: dict[str, Board] = {}
+        self._over: dict[str, TaskStatus | None] = {}
+        self._synced = False
+        self._reload_at = ports.clock()
+        self._idle_since: datetime | None = None
+        self._last_look = False
+        self._open_elsewhere = False
+        self._resting: dict[str, datetime] = {}
+        self._parked: list[Observation] = []
+        self._lock = Lock()
+        self._kicked: set[str | None] = set()
+        self._watch: Watch | None = None
+        self._waker = Event()
+
+    def abort(self) -> None:
+        """Stop tracking: another instance does; any thread may call it."""
+        self._aborted.set()
+        self.wake()
+
+    def wake(self, task_id: str | None = None) -> None:
+        """Look at a task, or at everything, now; any thread may call it."""
+        with self._lock:
+            self._kicked.add(task_id)
+            watch = self._watch
+        self._waker.set()
+        if watch:
+            watch.wake()
+
+    @property
+    def kicked(self) -> bool:
+        """Whether something was asked for that was not looked at yet, and is this instance's to look at."""
+        return bool(self._kicked) and not self._aborted.is_set()
+
+    def track(self, until: datetime) -> bool:
+        """Track until nothing is left, time is up or `stop` is set; returns whether work is left."""
+        cluster: Cluster | None = None
+        try:
+            while not self._over_now() and (now := self._ports.clock()) < until:
+                self._reload(now)
+                if not self._boards and self._idle(now):
+                    return False
+                if self._boards:
+                    self._idle_since = None
+                if self._boards and cluster is None:
+                    cluster = self._cluster(now)
+                if self._boards and cluster and self._watch is None:
+                    self._begin_watch(cluster, until - now)
+                self._take(self._next_events(now))
+                for board in list(self._boards.values()):
+                    self._work(board, cluster)
+            return not self._aborted.is_set() and (bool(self._boards) or self._open_elsewhere)
+        finally:
+            if self._watch:
+                self._watch.close()
+
+    def _over_now(self) -> bool:
+        return self._stop.is_set() or self._aborted.is_set()
+
+    # --- observing
+
+    def _cluster(self, now: datetime) -> Cluster | None:
+        try:
+            return self._ports.clusters.get(self.name)
+        except IPSError as error:
+            logger.warning("cluster cannot be reached", extra={"error": str(error)})
+            self._reload_at = now + self._pace.reload
+            return None
+
+    def _begin_watch(self, cluster: Cluster, left: timedelta) -> None:
+        watch = cluster.watch(self._stop, seconds=left.total_seconds())
+        with self._lock:
+            self._watch = watch
+            self._synced = False
+
+    def _next_events(self, now: datetime) -> Sequence[WatchEvent]:
+        pause = max(0.0, self._pause(now).total_seconds())
+        if self._watch:
+            return self._watch.get(pause)
+        self._waker.wait(pause)
+        self._waker.clear()
+        return ()
+
+    def _pause(self, now: datetime) -> timedelta:
+        if self._kicked:
+            return timedelta(0)
+        if self._parked:
+            return LONGEST_PAUSE
+        dues = [
+            max(due, self._resting.get(task_id, due))
+            for task_id, board in self._boards.items()
+            if (due := board.next_due())
+        ]
+        return min([LONGEST_PAUSE, self._reload_at - now, *(due - now for due in dues)])
+
+    def _take(self, events: Sequence[WatchEvent]) -> None:
+        parked, self._parked = self._parked, []
+        strays: list[str] = []
+        now = self._ports.clock()
+        for event in (*parked, *events):
+            if isinstance(event, Synced):
+                self._synced = True
+            elif isinstance(event, Lost):
+                self._synced = False
+                logger.warning("watch lost, results may be late", extra={"error": event.message})
+            elif board := self._board_of(event):
+                board.see(event, now)
+            elif self._is_stray(event):
+                strays.append(event.name)
+        if strays:
+            self._sweep(strays)
+
+    def _board_of(self, event: Observation) -> Board | None:
+        task_id = event.key.task_id
+        if task_id not in self._boards and task_id not in self._over:
+            try:
+                self._meet(task_id)
+            except TemporaryError as error:
+                # A watch says everything once, so what cannot be placed now must be kept.
+                self._parked.append(event)
+                logger.warning("task cannot be read yet", extra={"taskId": task_id, "error": str(error)})
+        return self._boards.get(task_id)
+
+    def _meet(self, task_id: str) -> None:
+        """Look up the task of an observation that no board is for: it may have begun a moment ago."""
+        try:
+            stored = self._ports.store.task(task_id)
+        except TaskNotFound:
+            # Another installation's, perhaps: what is not ours is left alone.
+            self._remember(task_id, None)
+            return
+        if stored.task.spec.cluster != self.name:
+            self._remember(task_id, None)
+            return
+        self._review(stored)
+        if stored.task.status.final:
+            self._remember(task_id, stored.task.status)
+
+    def _is_stray(self, event: Observation) -> bool:
+        """Whether this is a live Job of a task that is over: a batch was created just as the task ended."""
+        return (
+            isinstance(event, JobSeen)
+            and not event.finished
+            and not event.terminating
+            and self._over.get(event.key.task_id) is not None
+        )
+
+    def _sweep(self, names: Sequence[str]) -> None:
+        logger.info("deleting Jobs of tasks that are over", extra={"jobs": len(names)})
+        try:
+            self._ports.clusters.get(self.name).delete_named_jobs(names)
+        except IPSError as error:
+            logger.warning("Jobs of tasks that are over not deleted", extra={"error": str(error)})
+
+    def _remember(self, task_id: str, status: TaskStatus | None) -> None:
+        while len(self._over) >= MOST_REMEMBERED:
+            del self._over[next(iter(self._over))]
+        self._over[task_id] = status
+
+    # --- what others may have changed
+
+    def _reload(self, now: datetime) -> None:
+        with self._lock:
+            kicked, self._kicked = self._kicked, set()
+        if kicked:
+            self._idle_since = None
+            self._last_look = False
+        everything = now >= self._reload_at or None in kicked
+        if everything:
+            self._reload_at = now + self._pace.reload
+        try:
+            if everything:
+                self._reload_all()
+            else:
+                for task_id in kicked:
+                    self._reload_one(str(task_id))
+        except TemporaryError as error:
+            # What was asked for is not forgotten: the next beat reads everything.
+            self._open_elsewhere = True
+            self._reload_at = now + self._pace.reload
+            logger.warning("tasks cannot be read now", extra={"error": str(error)})
+
+    def _reload_all(self) -> None:
+        stored = {item.task.task_id: item for item in self._ports.store.open_tasks(self.name)}
+        for task_id in self._boards.keys() - stored.keys():
+            self._forget(task_id)
+        for item in stored.values():
+            self._review(item)
+        waiting = self._start_waiting()
+        self._open_elsewhere = waiting or any(task_id not in self._boards for task_id in stored)
+
+    def _reload_one(self, task_id: str) -> None:
+        try:
+            stored = self._ports.store.task(task_id)
+        except TaskNotFound:
+            return
+        if stored.task.spec.cluster == self.name:
+            self._review(stored)
+            if task_id in self._boards:
+                self._boards[task_id].check_reports = True
+
+    def _review(self, stored: StoredTask) -> None:
+        """Bring what the tracker does about a task in line with what is stored."""
+        task = stored.task
+        with logs.bind(taskId=task.task_id, requestId=task.request_id):
+            if task.cleanup and task.status is not TaskStatus.RUNNING:
+                stored = self._clean(stored)
+                task = stored.task
+            if self._may_start(task):
+                stored = self._launch(stored)
+                task = stored.task
+            if task.status is TaskStatus.RUNNING:
+                self._put_up(stored)
+            else:
+                self._forget(task.task_id)
+
+    def _may_start(self, task: Task) -> bool:
+        now = self._ports.clock()
+        if task.status is not TaskStatus.PENDING or task.cleanup:
+            return False
+        match task.pending_reason:
+            case PendingReason.RETRY:
+                return task.not_before is None or task.not_before <= now
+            case PendingReason.CLUSTER:
+                return True
+            case PendingReason.SLOT:
+                return False
+            case None:
+                return task.created_at + NEW_TASK_PATIENCE <= now
+
+    def _launch(self, stored: StoredTask) -> StoredTask:
+        ports = self._ports
+        started = launch(stored, store=ports.store, bus=ports.bus, clusters=ports.clusters, now=ports.clock())
+        if started.task.status is TaskStatus.RUNNING:
+            logger.info("task started", extra={"attempt": started.task.attempt})
+        return started
+
+    def _start_waiting(self) -> bool:
+        """Start tasks that wait for a slot, in order, while there are slots; returns whether some go on waiting."""
+        while queue := self._ports.store.queue(self.name, 1):
+            head = queue[0]
+            with logs.bind(taskId=head.task.task_id, requestId=head.task.request_id):
+                started = self._launch(head)
+            if started.task.status is TaskStatus.PENDING:
+                return True
+            if started.task.status is TaskStatus.RUNNING:
+                self._put_up(started)
+        return False
+
+    def _put_up(self, stored: StoredTask) -> None:
+        task = stored.task
+        old = self._boards.get(task.task_id)
+        if old and old.stored.version == stored.version:
+            return
+        places = sorted({task.shard_of(batch.number) for batch in task.open_batches})
+        shards = self._ports.store.shards(task.task_id, [(task.attempt, index) for index in places])
+        board = Board(stored, shards, self._pace.patience)
+        if old and old.task.attempt == task.attempt:
+            board.recall(old.sights())
+        board.check_reports = True
+        self._boards[task.task_id] = board
+
+    def _forget(self, task_id: str) -> None:
+        self._boards.pop(task_id, None)
+        self._resting.pop(task_id, None)
+
+    def _idle(self, now: datetime) -> bool:
+        """Whether nothing was left to do for long enough."""
+        if self._open_elsewhere or self._kicked:
+            self._idle_since = None
+            self._last_look = False
+            return False
+        self._idle_since = self._idle_since or now
+        if now - self._idle_since < self._pace.linger:
+            return False
+        # One last look: another instance may have left a task to this one a moment ago.
+        last_look, self._last_look = self._last_look, True
+        self._reload_at = now
+        return last_look
+
+    # --- moving on
+
+    def _work(self, board: Board, cluster: Cluster | None) -> None:
+        task = board.task
+        if cluster is None or self._ports.clock() < self._resting.get(task.task_id, self._ports.clock()):
+            return
+        with logs.bind(taskId=task.task_id, requestId=task.request_id):
+            try:
+                work(board, cluster, self._ports, self._ports.clock(), synced=self._synced)
+            except StaleVersion:
+                logger.info("task was changed by somebody else, reading it again")
+                self.wake(task.task_id)
+                return
+            except IPSError as error:
+                self._resting[task.task_id] = self._ports.clock() + LONGEST_PAUSE
+                logger.warning("tracking goes on in a moment", extra={"error": str(error)})
+                return
+            if board.task.status is not TaskStatus.RUNNING:
+                # Its slot is free, so whoever waits for one may start; and it may have Jobs to delete.
+                self._forget(task.task_id)
+                self._reload_at = self._ports.clock()
+
+    def _clean(self, stored: StoredTask) -> StoredTask:
+        """Delete the Jobs that a task, or its attempt, leaves behind."""
+        task = stored.task
+        try:
+            cluster = self._ports.clusters.get(self.name)
+            if task.status is TaskStatus.CANCELLED:
+                cluster.delete_jobs(task.task_id)
+                if cluster.has_jobs(task.task_id):
+                    return stored
+            else:
+                cluster.delete_jobs(task.task_id, unfinished_only=True)
+            return self._ports.store.save(stored, task.model_copy(update={"cleanup": False}))[0]
+        except StaleVersion:
+            return self._ports.store.task(task.task_id)
+        except IPSError as error:
+            logger.warning("Jobs not deleted yet", extra={"error": str(error)})
+            return stored

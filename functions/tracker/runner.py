@@ -1,0 +1,138 @@
+"""One process's tracking: kicks for a cluster that is tracked already only wake its loop.
+
+Pub/Sub pushes a limited number of messages at a time, and tracking holds its message for minutes. So at most one
+invocation of a process tracks; others hand it their cluster and return at once.
+"""
+
+import logging
+import signal
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from threading import Condition, Event, Thread
+
+from functions.tracker.lease import LeaseKeeper
+from functions.tracker.ports import Pace, Ports
+from functions.tracker.run import ClusterRun
+from ips_common import logs
+from ips_common.errors import BusUnavailable, TemporaryError
+from ips_common.models.message import Kick
+
+logger = logging.getLogger(__name__)
+
+
+class Runner:
+    """Tracks clusters, each in a thread of its own, for one invocation at a time.
+
+    Args:
+        ports: the adapters.
+        pace: how often and how long.
+        lease_seconds: how long a silent tracker keeps others out.
+        draining: asked often; true when the process is to end soon.
+    """
+
+    def __init__(
+        self, ports: Ports, pace: Pace, lease_seconds: float, draining: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._ports = ports
+        self._pace = pace
+        self._lease_seconds = lease_seconds
+        self._draining = draining
+        self._holder = uuid.uuid4().hex
+        self._changed = Condition()
+        self._runs: dict[str, ClusterRun] = {}
+        self._until: datetime | None = None
+        self._stop = Event()
+        self._broken: str | None = None
+
+    def track(self, clusters: Iterable[str], task_id: str | None, seconds: float) -> None:
+        """See to it that the clusters are tracked; the first caller stays until all tracking is over.
+
+        Args:
+            clusters: names of configured clusters.
+            task_id: the task to look at first; None for all.
+            seconds: how long the caller may stay.
+
+        Raises:
+            TemporaryError: tracking broke off; call again.
+        """
+        with self._changed:
+            hosting = self._until is None
+            if hosting:
+                self._until = self._ports.clock() + timedelta(seconds=seconds)
+                self._broken = None
+                self._stop.clear()
+            for name in clusters:
+                if name in self._runs:
+                    self._runs[name].wake(task_id)
+                else:
+                    self._begin(name)
+            if hosting:
+                self._host()
+
+    def _host(self) -> None:
+        try:
+            while self._runs:
+                self._changed.wait(timeout=0.5)
+                if self._draining() and not self._stop.is_set():
+                    logger.info("the process is to end, handing over")
+                    self._stop.set()
+                    for run in self._runs.values():
+                        run.wake()
+            if self._broken:
+                raise TemporaryError(self._broken)
+        finally:
+            self._until = None
+
+    def _begin(self, name: str) -> None:
+        run = ClusterRun(name, self._ports, self._pace, self._stop)
+        self._runs[name] = run
+        until = self._until or self._ports.clock()
+        Thread(target=self._run, args=(run, until), name=f"track-{name}", daemon=True).start()
+
+    def _run(self, run: ClusterRun, until: datetime) -> None:
+        broken: str | None = None
+        with logs.bind(cluster=run.name):
+            try:
+                self._with_lease(run, until)
+            except TemporaryError as error:
+                broken = str(error)
+            except Exception as error:
+                broken = f"{type(error).__name__} in the tracking of {run.name}"
+                logger.exception("tracking failed")
+            with self._changed:
+                del self._runs[run.name]
+                self._broken = broken or self._broken
+                if run.kicked and not broken and not self._stop.is_set():
+                    # A kick came just as the last look had found nothing to do.
+                    self._begin(run.name)
+                self._changed.notify_all()
+
+    def _with_lease(self, run: ClusterRun, until: datetime) -> None:
+        lease = LeaseKeeper(self._ports.store, run.name, self._holder, self._lease_seconds, on_lost=run.abort)
+        if not lease.acquire(give_up=lambda: self._stop.is_set() or self._ports.clock() >= until):
+            logger.info("tracked by another instance")
+            run.abort()
+            return
+        try:
+            left = run.track(until)
+        finally:
+            lease.release()
+        if left:
+            self._pass_on(run.name)
+
+    def _pass_on(self, cluster: str) -> None:
+        """Ask for another invocation at once instead of waiting for the scheduler's minute."""
+        try:
+            self._ports.bus.publish([Kick(cluster=cluster)])
+        except BusUnavailable as error:
+            logger.warning("no kick for the next invocation", extra={"error": str(error)})
+
+
+def draining() -> bool:
+    """Whether gunicorn has been told to end: it then waits for its requests, of which tracking would be the last.
+
+    gunicorn's workers handle SIGTERM themselves and offer requests no other sign of it.
+    """
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return getattr(worker, "alive", True) is False
