@@ -1,0 +1,165 @@
+"""The use cases of the API: what a request does, without a word of HTTP."""
+
+import logging
+import re
+from dataclasses import dataclass
+
+from functions.api.callers import Caller
+from functions.api.deps import Deps
+from ips_common.errors import TaskNotFound
+from ips_common.launch import plan_only
+from ips_common.models.results import NodeStatus
+from ips_common.models.task import Task, TaskSpec, TaskStatus
+from ips_common.models.view import CANCELLED, NodePageView, NodeView, PlanView, TaskPageView, TaskView
+from ips_common.naming import new_task_id
+from ips_common.ports.store import IdempotencyKey, StoredTask, TaskPage
+
+logger = logging.getLogger(__name__)
+
+_TASK_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class QueueFull(Exception):
+    """So many tasks wait for the cluster that another one would only wait, too."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} tasks are waiting")
+        self.waiting = waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The task, and whether it is new or the first one of the same idempotency key."""
+
+    task: TaskView
+    new: bool
+
+
+def create(
+    spec: TaskSpec, *, key: IdempotencyKey | None, caller: Caller, request_id: str | None, deps: Deps
+) -> Created:
+    """Store a task and start it if its turn has come.
+
+    Raises:
+        QueueFull: too many tasks wait already.
+        Conflict: the idempotency key was used with another body.
+    """
+    waiting = deps.store.queued(spec.cluster)
+    if waiting >= deps.max_pending_tasks:
+        raise QueueFull(waiting)
+    now = deps.now()
+    task = Task(
+        task_id=new_task_id(now, deps.random_hex()),
+        spec=spec,
+        created_at=now,
+        created_by=caller.name,
+        request_id=request_id,
+    )
+    task, new = deps.store.create_task(task, key)
+    if new:
+        logger.info("task created", extra={"taskId": task.task_id, "cluster": spec.cluster, "caller": caller.name})
+        task = _start(task, deps)
+    return Created(TaskView.of(task, deps.now()), new)
+
+
+def _start(task: Task, deps: Deps) -> Task:
+    # From here on the task is accepted: whatever goes wrong, the tracker starts it later, and a caller who was told
+    # otherwise would send it again.
+    try:
+        stored = deps.store.task(task.task_id)
+        return deps.launch(stored, store=deps.store, bus=deps.bus, clusters=deps.clusters, now=deps.now()).task
+    except Exception:
+        logger.exception("task accepted but not started, the tracker will", extra={"taskId": task.task_id})
+        return task
+
+
+def dry_run(spec: TaskSpec, deps: Deps) -> PlanView:
+    """Return what a task would do now; stores nothing.
+
+    Raises:
+        ClusterUnavailable: the nodes cannot be read now.
+        ClusterRefused: the nodes may not be read.
+    """
+    return PlanView.of(spec, plan_only(spec, deps.clusters))
+
+
+def find(task_id: str, deps: Deps) -> StoredTask:
+    """Read a task.
+
+    Raises:
+        TaskNotFound: there is none.
+    """
+    return deps.store.task(checked(task_id))
+
+
+def checked(task_id: str) -> str:
+    """Return the id if it can be one: what cannot is not looked for.
+
+    Raises:
+        TaskNotFound: it cannot.
+    """
+    if not _TASK_ID.fullmatch(task_id):
+        raise TaskNotFound(task_id[:63])
+    return task_id
+
+
+def read(task_id: str, deps: Deps) -> TaskView:
+    """Return a task as it stands.
+
+    Raises:
+        TaskNotFound: there is none.
+    """
+    return TaskView.of(find(task_id, deps).task, deps.now())
+
+
+def list_tasks(
+    *, status: TaskStatus | None, cluster: str | None, limit: int, offset: int, page_token: str | None, deps: Deps
+) -> TaskPageView:
+    """Return a page of tasks, newest first.
+
+    Raises:
+        InvalidRequest: the page token is none of ours.
+    """
+    page: TaskPage = deps.store.list_tasks(
+        status=status, cluster=cluster, limit=limit, offset=offset, page_token=page_token
+    )
+    now = deps.now()
+    return TaskPageView.model_construct(
+        tasks=tuple(TaskView.of(task, now) for task in page.tasks),
+        total=page.total,
+        limit=limit,
+        offset=offset,
+        next_page_token=page.next_page_token,
+    )
+
+
+def list_nodes(task_id: str, *, status: str | None, limit: int, page_token: str | None, deps: Deps) -> NodePageView:
+    """Return a page of a task's nodes; those a cancelled task left unsettled are shown as cancelled.
+
+    Raises:
+        TaskNotFound: there is no such task.
+        InvalidRequest: the page token is none of ours.
+    """
+    cancelled = find(task_id, deps).task.status is TaskStatus.CANCELLED
+    unsettled = CANCELLED if cancelled else NodeStatus.PENDING.value
+    if status in {CANCELLED, NodeStatus.PENDING.value} and status != unsettled:
+        return NodePageView.model_construct(nodes=(), limit=limit, next_page_token=None)
+    stored_status = NodeStatus.PENDING.value if status == CANCELLED else status
+    page = deps.store.nodes(task_id, status=stored_status, limit=limit, page_token=page_token)
+    return NodePageView.model_construct(
+        nodes=tuple(NodeView.of(attempt, state, cancelled=cancelled) for attempt, state in page.nodes),
+        limit=limit,
+        next_page_token=page.next_page_token,
+    )
+
+
+def cancel(task_id: str, caller: Caller, deps: Deps) -> TaskView:
+    """Cancel a task; once more is harmless.
+
+    Raises:
+        TaskNotFound: there is no such task.
+        TaskFinished: it has ended another way.
+    """
+    task = deps.cancel(checked(task_id), store=deps.store, bus=deps.bus, clusters=deps.clusters, now=deps.now())
+    logger.info("task cancelled", extra={"taskId": task_id, "cluster": task.spec.cluster, "caller": caller.name})
+    return TaskView.of(task, deps.now())

@@ -1,0 +1,33 @@
+"""The `api` function: HTTPS in, a task in the store and batches on the bus out."""
+
+from functools import cache
+
+import flask
+import functions_framework
+from flask.typing import ResponseReturnValue
+
+from functions.api.app import create_app
+from functions.api.deps import Deps
+from ips_common import wiring
+
+
+@cache
+def _app() -> flask.Flask:
+    settings = wiring.configure()
+    return create_app(
+        Deps(
+            store=wiring.store(),
+            bus=wiring.bus(),
+            clusters=wiring.clusters(),
+            max_pending_tasks=settings.max_pending_tasks,
+        )
+    )
+
+
+@functions_framework.http
+def api(request: flask.Request) -> ResponseReturnValue:
+    """Answer one request with the application."""
+    app = _app()
+    # The same environment, not a copy, so that the framework sees which part of the body is read already.
+    with app.request_context(request.environ):
+        return app.full_dispatch_request()

@@ -1,0 +1,72 @@
+"""Query parameters and headers that routes take, as models: checked by them, documented from them."""
+
+from typing import Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from ips_common.models.base import Model
+from ips_common.models.task import ClusterName, TaskStatus
+
+MAX_OFFSET = 10_000
+"""Firestore reads, and bills, every task that an offset skips."""
+
+
+class Query(Model):
+    """Base of all query models."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class NoQuery(Query):
+    """The route takes no parameters."""
+
+
+class CreateQuery(Query):
+    """How to create a task."""
+
+    dry_run: bool = False
+    """Only return the plan: nodes, batches, exclusions. Nothing is stored."""
+
+
+class TasksQuery(Query):
+    """Which tasks to list."""
+
+    status: TaskStatus | None = None
+    cluster: ClusterName | None = None
+    limit: int = Field(default=10, ge=1, le=100)
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
+    """Tasks to skip; `pageToken` goes further and costs less."""
+    page_token: str | None = Field(default=None, max_length=1000)
+    """`nextPageToken` of the page before, with the same filter."""
+
+    @model_validator(mode="after")
+    def _one_way_to_page(self) -> Self:
+        if self.page_token and self.offset:
+            raise ValueError("give either offset or pageToken")
+        return self
+
+
+class NodesQuery(Query):
+    """Which nodes of a task to list."""
+
+    status: Literal["pending", "succeeded", "skipped", "failed", "cancelled"] | None = None
+    limit: int = Field(default=100, ge=1, le=500)
+    page_token: str | None = Field(default=None, max_length=1000)
+    """`nextPageToken` of the page before, with the same filter."""
+
+
+class GateQuery(Query):
+    """When to let a release go."""
+
+    min: float = Field(default=0.95, ge=0, le=1, allow_inf_nan=False)
+    """Share of nodes that must hold every image."""
+    wait_seconds: float = Field(default=0, ge=0, le=3600, allow_inf_nan=False)
+    """How long to wait for the answer; one call waits at most 50 s, so ask again on 202."""
+
+
+class PredictionsQuery(Query):
+    """Which past tasks to look at."""
+
+    days: int = Field(default=7, ge=1, le=90)
+    min_count: int = Field(default=3, ge=1, le=1000)
+    """Tasks that must have asked for an image."""

@@ -1,0 +1,122 @@
+"""Prometheus figures: tasks from the store, so right however many instances run, and this process's own requests."""
+
+from collections.abc import Callable, Iterator, Mapping
+from threading import Lock
+from time import monotonic
+
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ips_common.errors import TemporaryError
+from ips_common.models.results import NodeStatus
+from ips_common.models.task import TaskStatus
+from ips_common.ports.store import Figures
+
+DURATION_BUCKETS = (30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
+"""Upper bounds of `prewarm_task_duration_seconds`."""
+REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of `prewarm_api_request_duration_seconds`; the last ones are long polls."""
+MAX_IMAGES = 100
+"""Images with a series of their own: those most asked for."""
+
+_FINAL = tuple(status.value for status in TaskStatus if status.final)
+_SETTLED = tuple(status.value for status in NodeStatus if status is not NodeStatus.PENDING)
+
+
+class FiguresCollector(Collector):
+    """Figures of the store at scrape time, read at most once every `max_age` seconds.
+
+    While the store cannot be read the figures are left out and `prewarm_store_up` is 0: old figures would look healthy,
+    and failing the scrape would hide the request durations as well.
+    """
+
+    def __init__(self, read: Callable[[], Figures], *, max_age: float = 5.0) -> None:
+        self._read = read
+        self._max_age = max_age
+        self._lock = Lock()
+        self._figures: Figures | None = None
+        self._read_at = 0.0
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all families."""
+        figures = self._current()
+        yield GaugeMetricFamily("prewarm_store_up", "Whether the task figures could be read.", value=bool(figures))
+        if figures:
+            yield from families(figures)
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield nothing: registering must not read the store."""
+        yield from ()
+
+    def _current(self) -> Figures | None:
+        with self._lock:
+            if self._figures is None or monotonic() - self._read_at >= self._max_age:
+                try:
+                    self._figures = self._read()
+                except TemporaryError:
+                    self._figures = None
+                self._read_at = monotonic()
+            return self._figures
+
+
+def families(figures: Figures) -> Iterator[Metric]:
+    """Turn figures into metric families; known label values are always there, at 0 if nothing happened yet."""
+    yield _counter("prewarm_tasks", "Finished tasks.", "status", {**dict.fromkeys(_FINAL, 0), **figures.tasks})
+    yield _durations(figures)
+    nodes = {**dict.fromkeys(_SETTLED, 0), **figures.nodes}
+    yield _counter("prewarm_nodes_processed", "Nodes with a final result.", "result", nodes)
+    yield GaugeMetricFamily("prewarm_active_tasks", "Running tasks.", value=figures.active)
+    yield GaugeMetricFamily("prewarm_queued_tasks", "Pending tasks.", value=figures.queued)
+    top = sorted(figures.images.items(), key=lambda item: (-item[1], item[0]))[:MAX_IMAGES]
+    yield _counter("prewarm_images", "Finished tasks that asked for an image.", "image", dict(top))
+    yield _counter("prewarm_failures", "Images that a node does not hold, by reason.", "reason", figures.failures)
+
+
+def _counter(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in sorted(values.items()):
+        family.add_metric([value], count)
+    return family
+
+
+def _durations(figures: Figures) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(
+        "prewarm_task_duration_seconds", "Seconds from a task's first start to its end.", labels=["status"]
+    )
+    for status in _FINAL:
+        counts = figures.duration_buckets.get(status, {})
+        buckets = [
+            (_bound(bound), float(sum(count for upper, count in counts.items() if upper <= bound)))
+            for bound in (*DURATION_BUCKETS, float("inf"))
+        ]
+        family.add_metric([status], buckets, figures.duration_sum.get(status, 0.0))
+    return family
+
+
+def _bound(bound: float) -> str:
+    return "+Inf" if bound == float("inf") else str(bound)
+
+
+class Metrics:
+    """What `/metrics` shows, in a registry of its own, without figures of the process or the platform."""
+
+    def __init__(self, read: Callable[[], Figures], *, max_age: float = 5.0) -> None:
+        disable_created_metrics()  # `_created` would be one more series beside every histogram
+        self._registry = CollectorRegistry()
+        self._registry.register(FiguresCollector(read, max_age=max_age))
+        self._requests = Histogram(
+            "prewarm_api_request_duration_seconds",
+            "Seconds this instance took to answer.",
+            ["method", "path", "status"],
+            buckets=REQUEST_BUCKETS,
+            registry=self._registry,
+        )
+
+    def observe_request(self, *, method: str, path: str, status: int, seconds: float) -> None:
+        """Count a request; `path` is a route's template, so that its values stay few."""
+        self._requests.labels(method, path, str(status)).observe(seconds)
+
+    def text(self) -> bytes:
+        """Return everything in the text exposition format."""
+        return generate_latest(self._registry)

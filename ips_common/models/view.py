@@ -1,0 +1,282 @@
+"""What callers see: the wire form of tasks, nodes, plans and pages.
+
+Kept apart from the stored models, so that either can change without the other. All are built from trusted records and
+therefore not validated again.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from pydantic import ConfigDict, Field
+
+from ips_common.models.base import Model, UtcDatetime
+from ips_common.models.results import ImageResult, NodeResult, NodeState, NodeStatus
+from ips_common.models.task import (
+    FailedNode,
+    Mode,
+    PendingReason,
+    PullPolicy,
+    PullStrategy,
+    RetryPolicy,
+    Task,
+    TaskSpec,
+    TaskStatus,
+)
+from ips_common.planning import Plan
+
+CANCELLED = "cancelled"
+"""Status shown for a node that had no result when its task was cancelled."""
+
+
+class View(Model):
+    """Base of all answers: every field is always there, null if it has no value."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True, use_attribute_docstrings=True)
+
+
+class Progress(View):
+    """How far a task has come, in nodes and batches."""
+
+    total_nodes: int
+    """Nodes the task is about; 0 until the task is planned."""
+    completed_nodes: int
+    """Nodes that hold every image."""
+    failed_nodes: int
+    """Nodes that are settled and lack at least one image."""
+    skipped_nodes: int
+    """Those of the completed nodes that already held every image."""
+    current_batch: int
+    """Highest batch opened so far; 0 before the first."""
+    total_batches: int
+    """Batches of the current attempt."""
+    percentage: float
+    """Completed nodes of all nodes, in percent."""
+
+
+class TaskView(View):
+    """A task with its request, progress and results."""
+
+    task_id: str
+    status: TaskStatus
+    pending_reason: PendingReason | None
+    """What a pending task waits for."""
+    retry_at: UtcDatetime | None
+    """When a task that waits for a retry or for its cluster is tried again."""
+
+    images: tuple[str, ...]
+    batch_size: int
+    node_selector: Mapping[str, str]
+    priority: int
+    max_concurrent_batches: int
+    max_retries: int
+    retry_policy: RetryPolicy
+    retry_delay_seconds: int
+    timeout_seconds: int
+    success_threshold: float
+    fail_fast: bool
+    pull_policy: PullPolicy
+    skip_present: bool
+    mode: Mode
+    pull_strategy: PullStrategy
+    image_pull_secrets: tuple[str, ...]
+    webhook_url: str | None
+    cluster: str
+
+    progress: Progress
+    failed_node_count: int
+    """Failed nodes in all, however many `failedNodeDetails` shows."""
+    failed_node_details: tuple[FailedNode, ...]
+    """Images that failed nodes lack, and why; the first 100."""
+    image_digests: Mapping[str, Mapping[str, int]]
+    """Image → digest → nodes that hold it."""
+    excluded_nodes: Mapping[str, int]
+    """Reason → nodes that match the selector and were left out."""
+    current_retry: int
+    created_at: UtcDatetime
+    started_at: UtcDatetime | None
+    finished_at: UtcDatetime | None
+    estimated_completion: UtcDatetime | None
+    """When a running task will be done if it goes on at its own pace; null until a node was pulled."""
+    error_message: str | None
+    created_by: str | None
+
+    @classmethod
+    def of(cls, task: Task, now: datetime) -> "TaskView":
+        """Show a task as it stands at `now`."""
+        request = {name: getattr(task.spec, name) for name in TaskSpec.model_fields if name in cls.model_fields}
+        return cls.model_construct(
+            task_id=task.task_id,
+            status=task.status,
+            pending_reason=task.pending_reason,
+            retry_at=task.not_before,
+            **request,
+            progress=progress(task),
+            failed_node_count=task.failed_nodes,
+            failed_node_details=task.failed_node_details,
+            image_digests=task.image_digests,
+            excluded_nodes=task.excluded_nodes,
+            current_retry=task.attempt,
+            created_at=task.created_at,
+            started_at=task.started_at,
+            finished_at=task.finished_at,
+            estimated_completion=estimated_completion(task, now),
+            error_message=task.error_message,
+            created_by=task.created_by,
+        )
+
+
+def progress(task: Task) -> Progress:
+    """Return how far the task has come."""
+    share = task.completed_nodes / task.total_nodes if task.total_nodes else 0.0
+    return Progress.model_construct(
+        total_nodes=task.total_nodes,
+        completed_nodes=task.completed_nodes,
+        failed_nodes=task.failed_nodes,
+        skipped_nodes=task.skipped_nodes,
+        current_batch=task.opened,
+        total_batches=task.batches,
+        percentage=round(share * 100, 2),
+    )
+
+
+def estimated_completion(task: Task, now: datetime) -> datetime | None:
+    """Return when a running task will be done at its own pace so far.
+
+    Skipped nodes settle at once and say nothing about the pace, so they do not count.
+    """
+    if task.status is not TaskStatus.RUNNING or task.started_at is None:
+        return None
+    pulled = task.settled_nodes - task.skipped_nodes
+    if pulled <= 0:
+        return None
+    elapsed = max(now - task.started_at, timedelta())
+    return now + elapsed * ((task.total_nodes - task.settled_nodes) / pulled)
+
+
+class TaskPageView(View):
+    """One page of tasks, newest first."""
+
+    tasks: tuple[TaskView, ...]
+    total: int
+    """Tasks that match the filter."""
+    limit: int
+    offset: int
+    next_page_token: str | None
+    """Give it as `pageToken` for the next page; null on the last."""
+
+
+class ImageView(View):
+    """One image on one node."""
+
+    image: str
+    pulled: bool
+    digest: str | None
+    """The digest the kubelet reported; null if it reported none or the image was not pulled."""
+    reason: str | None
+    message: str | None
+    retryable: bool | None
+
+    @classmethod
+    def of(cls, result: ImageResult) -> "ImageView":
+        """Show what became of an image."""
+        problem = result.problem
+        return cls.model_construct(
+            image=result.image,
+            pulled=result.pulled,
+            digest=result.digest or None,
+            reason=problem.reason.value if problem else None,
+            message=problem.message if problem else None,
+            retryable=problem.retryable if problem else None,
+        )
+
+
+class EarlierView(View):
+    """How an earlier attempt failed on a node."""
+
+    finished_at: UtcDatetime
+    images: tuple[ImageView, ...]
+
+    @classmethod
+    def of(cls, result: NodeResult) -> "EarlierView":
+        """Show the result of an earlier attempt."""
+        return cls.model_construct(finished_at=result.at, images=_images(result.images))
+
+
+class NodeView(View):
+    """What became of one node."""
+
+    node_name: str
+    status: str
+    """`pending`, `succeeded`, `skipped`, `failed`, or `cancelled` if its task was cancelled before it had a result."""
+    attempt: int
+    """The attempt that counts for the node, from 0."""
+    finished_at: UtcDatetime | None
+    images: tuple[ImageView, ...]
+    """One entry per image in the request's order; empty until the node is settled."""
+    earlier: tuple[EarlierView, ...]
+    """How earlier attempts failed, oldest first."""
+
+    @classmethod
+    def of(cls, attempt: int, state: NodeState, *, cancelled: bool) -> "NodeView":
+        """Show a node; `cancelled` says that its task was cancelled."""
+        result = state.result
+        unsettled = CANCELLED if cancelled else NodeStatus.PENDING.value
+        return cls.model_construct(
+            node_name=state.name,
+            status=result.status.value if result else unsettled,
+            attempt=attempt,
+            finished_at=result.at if result else None,
+            images=_images(result.images) if result else (),
+            earlier=tuple(EarlierView.of(earlier) for earlier in state.earlier),
+        )
+
+
+def _images(results: Iterable[ImageResult]) -> tuple[ImageView, ...]:
+    return tuple(ImageView.of(result) for result in results)
+
+
+class NodePageView(View):
+    """One page of a task's nodes."""
+
+    nodes: tuple[NodeView, ...]
+    limit: int
+    next_page_token: str | None
+    """Give it as `pageToken` for the next page; null on the last."""
+
+
+class PlannedBatch(View):
+    """A batch that would be opened."""
+
+    number: int
+    nodes: tuple[str, ...]
+
+
+class PlanView(View):
+    """What a task would do: nothing was stored."""
+
+    dry_run: bool = Field(default=True)
+    cluster: str
+    total_nodes: int
+    total_batches: int
+    batches: tuple[PlannedBatch, ...]
+    skipped: tuple[str, ...]
+    """Nodes that already hold every image."""
+    excluded_nodes: Mapping[str, int]
+    """Reason → nodes that match the selector and would be left out."""
+
+    @classmethod
+    def of(cls, spec: TaskSpec, plan: Plan) -> "PlanView":
+        """Show a plan."""
+        batches = tuple(
+            PlannedBatch.model_construct(number=number, nodes=tuple(node.name for node in nodes))
+            for number, nodes in enumerate(plan.batches(spec.batch_size), start=1)
+        )
+        return cls.model_construct(
+            dry_run=True,
+            cluster=spec.cluster,
+            total_nodes=plan.total,
+            total_batches=len(batches),
+            batches=batches,
+            skipped=tuple(node.name for node in plan.skipped),
+            excluded_nodes=plan.excluded,
+        )
