@@ -1,20 +1,23 @@
 """A stand-in for Cloud Scheduler: publishes the topology's scheduled messages, minute by minute."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from deploy.local.cron import Cron
 from deploy.local.errors import StackError
-from deploy.local.messaging import Messaging
 from ips_common.topology import Schedule
+
+Publish = Callable[[str, Mapping[str, Any]], None]
+"""Publishes a message to a topic."""
 
 
 class Scheduler:
     """A thread that wakes at each full minute."""
 
-    def __init__(self, schedules: Iterable[Schedule], messaging: Messaging, log: Path) -> None:
+    def __init__(self, schedules: Iterable[Schedule], publish: Publish, log: Path) -> None:
         """Read the expressions; the file `log` gets a line for each message published or lost.
 
         Raises:
@@ -26,7 +29,7 @@ class Scheduler:
                 self._schedules.append((Cron.parse(schedule.schedule), schedule))
             except ValueError as error:
                 raise StackError(f"schedule {schedule.name}: {error}") from error
-        self._messaging = messaging
+        self._publish = publish
         self._log = log
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
@@ -47,7 +50,7 @@ class Scheduler:
             if not cron.due(minute):
                 continue
             try:
-                self._messaging.publish(schedule.topic, schedule.message)
+                self._publish(schedule.topic, schedule.message)
             except StackError as error:
                 self._note(minute, f"{schedule.name}: {error}")
             else:

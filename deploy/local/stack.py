@@ -178,7 +178,7 @@ class Stack:
         messaging.create(topology, {part.name: part.where for part in functions})
         if not any(part.name == PUBSUB.name for part in emulators):
             self._cleanup.callback(messaging.delete, topology)
-        scheduler = Scheduler(topology.schedules, messaging, self.folders.logs / "scheduler.log")
+        scheduler = Scheduler(topology.schedules, messaging.publish, self.folders.logs / "scheduler.log")
         scheduler.start()
         self._cleanup.callback(scheduler.stop)
         self._reporter.ready("scheduler", f"{len(topology.schedules)} schedules of the topology, in UTC", 0)
