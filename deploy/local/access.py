@@ -6,6 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes import client
 from kubernetes import config as kubernetes_config
 from kubernetes import utils as kubernetes_utils
@@ -16,6 +17,9 @@ from urllib3.exceptions import HTTPError
 from deploy.local.errors import StackError
 
 _TIMEOUT_S = (3, 10)
+
+# What the client library raises over a file that is missing, is no YAML or is not what it should be.
+_UNUSABLE = (ConfigException, OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError)
 
 # Half of what these two modules offer carries no types.
 config: Any = kubernetes_config
@@ -30,9 +34,9 @@ def current_context(kubeconfig: Path) -> str:
     """
     try:
         _, active = config.list_kube_config_contexts(str(kubeconfig))
-    except (ConfigException, OSError) as error:
+        return str(active["name"])
+    except _UNUSABLE as error:
         raise StackError(f"kubeconfig {kubeconfig} cannot be used: {_one_line(error)}") from error
-    return str(active["name"])
 
 
 def connect(kubeconfig: Path, context: str) -> Any:
@@ -43,7 +47,7 @@ def connect(kubeconfig: Path, context: str) -> Any:
     """
     try:
         api = config.new_client_from_config(str(kubeconfig), context)
-    except (ConfigException, OSError) as error:
+    except _UNUSABLE as error:
         raise StackError(f"kubeconfig {kubeconfig} cannot be used: {_one_line(error)}") from error
     api.configuration.retries = 0
     api.rest_client.pool_manager.connection_pool_kw["retries"] = 0

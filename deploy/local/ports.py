@@ -18,6 +18,7 @@ class Ports:
 
     def __init__(self) -> None:
         self._held: list[socket.socket] = []
+        self._given: set[int] = set()
 
     def free(self) -> int:
         """Choose a port that nobody uses and hold it until `release`.
@@ -26,6 +27,8 @@ class Ports:
             StackError: No port is free.
         """
         for port in random.sample(_FREE_RANGE, _TRIES):
+            if port in self._given:
+                continue
             holder = socket.socket()
             try:
                 holder.bind((HOST, port))
@@ -39,12 +42,13 @@ class Ports:
             return port
         raise StackError(f"no free port found from {_FREE_RANGE.start} to {_FREE_RANGE.stop}; stop what uses them")
 
-    def given(self, port: int, variable: str) -> int:
-        """Take the port that the user asked for through `variable`.
+    def check(self, port: int, variable: str) -> None:
+        """Make sure that the port which the user asked for through `variable` can be used.
 
         Raises:
             StackError: Something listens on it already, or the system refuses it.
         """
+        self._given.add(port)
         with socket.socket() as probe:
             # Connections of an earlier run that linger after their close do not keep a server from starting.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -56,7 +60,6 @@ class Ports:
                 raise StackError(
                     f"port {port} ({variable}) is already in use; stop what listens there or set {variable} to another"
                 ) from error
-        return port
 
     def release(self) -> None:
         """Give every held port back."""

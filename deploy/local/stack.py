@@ -157,6 +157,8 @@ class Stack:
         self._cleanup.callback(self._warden.dismiss)
         self._ports = Ports()
         self._cleanup.callback(self._ports.release)
+        for name, port in self._given_ports.items():
+            self._ports.check(port, f"IPS_{name.upper().replace('-', '_')}_PORT")
         self._cleanup.callback(self._supervisor.stop, _GRACE_S)
 
         emulators = self._emulator_parts()
@@ -183,7 +185,14 @@ class Stack:
         self._cleanup.callback(scheduler.stop)
         self._reporter.ready("scheduler", f"{len(topology.schedules)} schedules of the topology, in UTC", 0)
         self._supervisor.watch()
-        self.folders.describe({"project": self.project, "urls": {part.name: part.where for part in functions}})
+        parts = self._supervisor.parts.values()
+        self.folders.describe(
+            {
+                "project": self.project,
+                "env": self.env,
+                "parts": {part.name: {"pid": part.process.pid, "where": part.where} for part in parts},
+            }
+        )
 
     def _emulator_parts(self) -> list[Part]:
         parts: list[Part] = []
@@ -231,9 +240,7 @@ class Stack:
         ]
 
     def _port(self, name: str) -> int:
-        if name in self._given_ports:
-            return self._ports.given(self._given_ports[name], f"IPS_{name.upper().replace('-', '_')}_PORT")
-        return self._ports.free()
+        return self._given_ports.get(name) or self._ports.free()
 
 
 def _topology(path: Path) -> Topology:

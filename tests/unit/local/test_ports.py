@@ -30,5 +30,5 @@ def test_a_given_port_in_use_is_refused_and_named() -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StackError, match=rf"port {port} \(IPS_API_PORT\) is already in use"):
-            Ports().given(port, "IPS_API_PORT")
-    assert Ports().given(port, "IPS_API_PORT") == port
+            Ports().check(port, "IPS_API_PORT")
+    Ports().check(port, "IPS_API_PORT")
