@@ -1,0 +1,255 @@
+"""Requests to one API server: a pool of connections, one retry loop, one edge where errors are translated.
+
+Everything here runs on the background loop.
+"""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeVar
+
+import aiohttp
+
+from ips_common.cluster.credentials import Access, Credentials
+from ips_common.cluster.status import Answer, Call, failure, unavailable, unreachable
+from ips_common.errors import ClusterUnavailable
+
+T = TypeVar("T")
+
+_JSON = {"Content-Type": "application/json", "Accept": "application/json"}
+_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How patient requests are, in seconds.
+
+    Args:
+        attempt: for one answer; longer than the 60 s after which an API server gives up by itself makes no sense.
+        connect: for one connection.
+        credentials: for a program or file that gives credentials.
+        fresh: how long an access is used before its source is asked whether it is still good.
+        first_delay: before the second attempt; doubles each time, up to `longest_delay`.
+        longest_delay: between attempts, unless the server asks for more.
+    """
+
+    attempt: float = 60
+    connect: float = 5
+    credentials: float = 20
+    fresh: float = 30
+    first_delay: float = 0.1
+    longest_delay: float = 5
+
+    def delay(self, attempt: int, retry_after: float | None) -> float:
+        """Return how long to wait after failed attempt number `attempt`; jitter keeps clients from coming together."""
+        doubled = min(self.longest_delay, self.first_delay * 2.0 ** min(attempt, 20))
+        jittered = doubled * random.uniform(0.5, 1)  # noqa: S311 - nothing secret about it
+        return max(jittered, retry_after or 0)
+
+
+class Transport:
+    """Talks to one API server."""
+
+    def __init__(self, cluster: str, credentials: Credentials, *, connections: int, pace: Pace | None = None) -> None:
+        self.cluster = cluster
+        self.pace = pace or Pace()
+        self._credentials = credentials
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+        self._access: Access | None = None
+        self._fresh_until = 0.0
+        self._loading = asyncio.Lock()
+
+    async def send(
+        self,
+        call: Call,
+        deadline: float,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        discard: bool = False,
+    ) -> Answer:
+        """Send a request until it is answered for good, and return that answer, good or bad.
+
+        Every request IPS makes may be repeated: names are deterministic.
+
+        Args:
+            call: what to do.
+            deadline: the loop's time by which to give up.
+            params: the query.
+            body: JSON.
+            discard: whether to throw a good answer's body away as it comes.
+
+        Raises:
+            ClusterUnavailable: no final answer came in time.
+        """
+
+        async def once(access: Access, seconds: float) -> Answer:
+            async with asyncio.timeout(seconds):
+                response = await self._begin(call, access, params, body, None)
+                async with response:
+                    if discard and response.status < 300:
+                        async for _ in response.content.iter_any():
+                            pass
+                        return Answer(response.status, b"")
+                    return await _read(response)
+
+        return await self._insist(call, deadline, once)
+
+    async def ask(self, call: Call, deadline: float, *, params: Mapping[str, str] | None = None) -> Answer:
+        """Send a request and return a good answer.
+
+        Raises:
+            ClusterUnavailable: no final answer came in time.
+            ClusterRefused: the server said no.
+        """
+        answer = await self.send(call, deadline, params=params)
+        if not answer.ok:
+            raise failure(self.cluster, call, answer)
+        return answer
+
+    @asynccontextmanager
+    async def stream(
+        self, call: Call, deadline: float, *, params: Mapping[str, str], silence: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a request whose answer is read as it comes.
+
+        Args:
+            call: what to do.
+            deadline: the loop's time by which the answer must have begun.
+            params: the query.
+            silence: seconds without a byte after which the connection counts as lost.
+
+        Raises:
+            ClusterUnavailable: the answer did not begin in time; one that breaks off later just ends.
+            ClusterRefused: the server said no.
+        """
+
+        async def once(access: Access, seconds: float) -> Answer | aiohttp.ClientResponse:
+            async with asyncio.timeout(seconds):
+                response = await self._begin(call, access, params, None, silence)
+                if response.status == 200:
+                    return response
+                async with response:
+                    return await _read(response)
+
+        opened = await self._insist(call, deadline, once)
+        if isinstance(opened, Answer):
+            raise failure(self.cluster, call, opened)
+        try:
+            yield _chunks(opened)
+        finally:
+            opened.close()
+
+    async def close(self) -> None:
+        """Close all connections; the next request opens new ones."""
+        session, self._session = self._session, None
+        if session:
+            await session.close()
+
+    async def _insist(self, call: Call, deadline: float, once: Callable[[Access, float], Awaitable[T]]) -> T:
+        """Try until there is an answer that would not change, obeying Retry-After."""
+        loop = asyncio.get_running_loop()
+        renewed = False
+        for attempt in count():
+            left = deadline - loop.time()
+            access = await self._reach(left)
+            retry_after = None
+            try:
+                result = await once(access, min(left, self.pace.attempt))
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                problem = unreachable(self.cluster, call, error)
+                problem.__cause__ = error
+            else:
+                if not isinstance(result, Answer) or not result.passing:
+                    return result
+                problem = unavailable(self.cluster, call, result)
+                retry_after = result.retry_after
+                if result.unauthenticated:
+                    if renewed:
+                        raise problem
+                    renewed = True
+                    await self._renew(access)
+                    continue
+            delay = self.pace.delay(attempt, retry_after)
+            if loop.time() + delay >= deadline:
+                raise problem
+            await asyncio.sleep(delay)
+        raise AssertionError  # pragma: no cover - count() has no end
+
+    async def _begin(
+        self, call: Call, access: Access, params: Mapping[str, str] | None, body: bytes | None, silence: float | None
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections, keepalive_timeout=60, socket_factory=_keepalive_socket
+                ),
+                headers=_JSON,
+            )
+        return await self._session.request(
+            call.method,
+            access.url + call.path,
+            params=params,
+            data=body,
+            headers=access.headers,
+            ssl=access.tls,
+            server_hostname=access.server_name,
+            proxy=access.proxy,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.pace.connect, sock_read=silence),
+        )
+
+    async def _reach(self, seconds: float) -> Access:
+        """Return access that is valid now."""
+        now = asyncio.get_running_loop().time()
+        if self._access and now < self._fresh_until:
+            return self._access
+        async with self._loading:
+            if self._access and now < self._fresh_until:
+                return self._access
+            return await self._load(min(seconds, self.pace.credentials), anew=False)
+
+    async def _renew(self, refused: Access) -> None:
+        """Get access anew after the server did not accept it, unless another request has done so meanwhile."""
+        async with self._loading:
+            if self._access is refused:
+                await self._load(self.pace.credentials, anew=True)
+
+    async def _load(self, seconds: float, *, anew: bool) -> Access:
+        try:
+            async with asyncio.timeout(seconds):
+                access = await asyncio.to_thread(self._credentials.access, anew=anew)
+        except TimeoutError as error:
+            raise ClusterUnavailable(f"cluster {self.cluster}: no credentials within {seconds:.0f} s") from error
+        self._access = access
+        self._fresh_until = asyncio.get_running_loop().time() + self.pace.fresh
+        return access
+
+
+async def _read(response: aiohttp.ClientResponse) -> Answer:
+    retry_after = response.headers.get("Retry-After", "")
+    seconds = float(retry_after) if retry_after.isdigit() else None
+    return Answer(response.status, await response.read(), seconds)
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return
+
+
+def _keepalive_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Make a socket that notices within half a minute when the other side is gone: watches may be silent for long."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE:
+        if hasattr(socket, option):  # not on every system a developer may have
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return made
