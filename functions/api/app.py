@@ -9,7 +9,7 @@ from time import perf_counter
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from functions.api.body import MAX_BODY, read_object
+from functions.api.body import read_object
 from functions.api.callers import Caller
 from functions.api.compression import compress
 from functions.api.deps import Deps
@@ -32,7 +32,6 @@ _NOBODY = Caller(name=None, may_write=False)
 def create_app(deps: Deps) -> Flask:
     """Build the application around its dependencies."""
     app = Flask("api", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     # A path is what it says: no redirects to what it might have meant.
     app.url_map.merge_slashes = False
     metrics = Metrics(deps.store.figures, max_age=deps.figures_max_age)
@@ -98,10 +97,9 @@ def _view(route: Route, deps: Deps) -> Callable[..., Response]:
 
 
 def _response(answer: Answer) -> Response:
-    body = (
-        answer.body if isinstance(answer.body, bytes) else answer.body.model_dump_json(by_alias=True).encode() + b"\n"
-    )
-    response = Response(body, answer.status, content_type=answer.media_type)
+    body = answer.body
+    content = body if isinstance(body, bytes) else body.model_dump_json(by_alias=True).encode() + b"\n"
+    response = Response(content, answer.status, content_type=answer.media_type)
     response.headers.extend(answer.headers)
     return response
 

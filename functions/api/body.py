@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from flask import Request
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from functions.api.problems import Problem, Refusal
 
@@ -25,10 +25,16 @@ def read_object(request: Request) -> JsonObject:
         RequestEntityTooLarge: the body is longer than `MAX_BODY`.
     """
     _check_headers(request)
+    if (request.content_length or 0) > MAX_BODY:
+        raise RequestEntityTooLarge
+    # A body without a length is cut at the limit in silence, so the limit is one byte more than may be.
+    request.max_content_length = MAX_BODY + 1
     try:
         raw = request.get_data(cache=False)
     except ClientDisconnected as error:
         raise Refusal(Problem(400, "incomplete-body", "the body ended early")) from error
+    if len(raw) > MAX_BODY:
+        raise RequestEntityTooLarge
     return parse_object(raw)
 
 

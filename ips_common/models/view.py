@@ -103,7 +103,8 @@ class TaskView(View):
     @classmethod
     def of(cls, task: Task, now: datetime) -> "TaskView":
         """Show a task as it stands at `now`."""
-        request = {name: getattr(task.spec, name) for name in TaskSpec.model_fields if name in cls.model_fields}
+        request = {name: getattr(task.spec, name) for name in TaskSpec.model_fields}
+        request["node_selector"] = dict(task.spec.node_selector)
         return cls.model_construct(
             task_id=task.task_id,
             status=task.status,
@@ -278,5 +279,5 @@ class PlanView(View):
             total_batches=len(batches),
             batches=batches,
             skipped=tuple(node.name for node in plan.skipped),
-            excluded_nodes=plan.excluded,
+            excluded_nodes=dict(plan.excluded),
         )
