@@ -26,13 +26,14 @@ def new_task_id(now: datetime, random_hex: str) -> str:
 def job_name(task_id: str, attempt: int, node_name: str) -> str:
     """Return the name of a node's Job: a DNS label of at most 63 characters, whatever the node's name.
 
-    Node names of one pool differ in their tails, so the tail stays readable; a hash of the whole keeps names apart.
+    Node names of one pool differ at the end of their first part (`ip-10-0-3-7.ec2.internal`), so as much of that stays
+    readable as there is room for; a hash of the whole keeps names apart.
     """
     digest = hashlib.sha256(f"{task_id}\0{attempt}\0{node_name}".encode()).digest()
     suffix = base64.b32encode(digest).decode().lower()[:_HASH_LENGTH]
     head = f"{_slug(task_id)[:_MAX_TASK_ID].strip('-')}-{attempt}"
     room = MAX_NAME - len(head) - len(suffix) - 2
-    tail = _slug(node_name)[-room:].strip("-") if room > 0 else ""
+    tail = _slug(node_name.split(".")[0])[-room:].strip("-") if room > 0 else ""
     return "-".join(part for part in (head, tail, suffix) if part)
 
 

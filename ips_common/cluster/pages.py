@@ -13,7 +13,7 @@ MAX_ITEMS = 500
 """Most objects of a page, as many as kubectl asks for."""
 
 _FIRST_ITEMS = 100
-_PAGE_BYTES = 4 << 20
+_PAGE_BYTES = 2 << 20
 """Aim for a page's size; parsed it takes some six times that."""
 
 
