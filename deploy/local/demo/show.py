@@ -39,7 +39,11 @@ def demo(stack: Stack, console: Console, nodes: int) -> int:
         board = Board(tuple(_REQUEST["images"]))
         with ClusterWatch(board, stack.kubeconfig, NAMESPACE):
             size = _REQUEST["batchSize"]
-            console.print(f"\n{len(board.images)} images for {nodes} nodes, {size} nodes at a time; one does not exist")
+            console.print(
+                f"\n{len(board.images)} images for {nodes} nodes, {size} nodes at a time; one does not exist:"
+            )
+            for number, image in enumerate(board.images, start=1):
+                console.print(f"  {number}  {image}", highlight=False, soft_wrap=True)
             task = _follow(stack, client, board, console)
             _await_news(board, stack)
         results = client.nodes(task["taskId"])
@@ -68,7 +72,7 @@ def _follow(stack: Stack, client: Client, board: Board, console: Console) -> dic
             stack.wait(_INTERVAL_S)
             task = client.task(task["taskId"])
             if live:
-                live.update(live_view(board, task, time.monotonic() - begin), refresh=True)
+                live.update(live_view(board, task, time.monotonic() - begin, console.width), refresh=True)
             else:
                 lines.update(board)
     finally:

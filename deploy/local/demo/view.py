@@ -19,9 +19,10 @@ _MARKS = {
 }
 _STATUS_STYLES = {"completed": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 _DIGEST_DIGITS = 12
+_MARGIN = 36  # columns beside the nodes: the batch's name, its phase, the frame
 
 
-def live_view(board: Board, task: Mapping[str, Any], elapsed_s: float) -> RenderableType:
+def live_view(board: Board, task: Mapping[str, Any], elapsed_s: float, width: int) -> RenderableType:
     """The task while it runs: its progress, and a mark per image on each node, batch by batch."""
     progress = task["progress"]
     settled, total = progress["completedNodes"] + progress["failedNodes"], max(1, progress["totalNodes"])
@@ -32,27 +33,28 @@ def live_view(board: Board, task: Mapping[str, Any], elapsed_s: float) -> Render
         f"{settled} of {progress['totalNodes']} nodes settled",
         Text(f"{elapsed_s:.1f} s", style="dim"),
     )
-    return Panel(Group(head, Text(), _grid(board, task)), title="prewarm", subtitle=_legend(board), expand=False)
+    return Panel(Group(head, Text(), _grid(board, task, width)), title="prewarm", subtitle=_legend(board), expand=False)
 
 
-def _grid(board: Board, task: Mapping[str, Any]) -> Table:
+def _grid(board: Board, task: Mapping[str, Any], width: int) -> Table:
     size, batches = task["batchSize"], task["progress"]["totalBatches"]
     members: dict[int, list[NodeCell]] = {}
     for cell in board.nodes():
         members.setdefault(cell.batch, []).append(cell)
     spans = {span.number: span for span in board.spans()}
+    longest = max((len(cell.name) for cell in board.nodes()), default=0)
+    named = size * (longest + len(board.images) + 3) + _MARGIN <= width
     grid = Table.grid(padding=(0, 2))
     for number in range(1, batches + 1):
         cells = members.get(number, [])
-        empty = [Text("· " * len(board.images), style="dim")] * (size - len(cells))
-        grid.add_row(
-            Text(f"batch {number}"), *(_cell(cell, board.images) for cell in cells), *empty, _phase(spans.get(number))
-        )
+        empty = [Text("·" * len(board.images), style="dim")] * (size - len(cells))
+        row = [_cell(cell, board.images, named=named) for cell in cells]
+        grid.add_row(Text(f"batch {number}"), *row, *empty, _phase(spans.get(number)))
     return grid
 
 
-def _cell(cell: NodeCell, images: Sequence[str]) -> Text:
-    text = Text(f"{cell.name} ", style="dim" if cell.settled_at else "")
+def _cell(cell: NodeCell, images: Sequence[str], *, named: bool) -> Text:
+    text = Text(f"{cell.name} " if named else "", style="dim" if cell.settled_at else "")
     for image in images:
         mark, style = _MARKS[cell.images[image]]
         text.append(mark, style=style)

@@ -163,11 +163,17 @@ def printed(*things: Any) -> str:
 
 def test_the_live_view_shows_every_batch_and_mark() -> None:
     seen = board()
-    text = printed(live_view(seen, TASK | {"status": "running"}, 1.5))
+    text = printed(live_view(seen, TASK | {"status": "running"}, 1.5, width=140))
     assert "4 of 4 nodes settled" in text
     assert "a ●✗" in text
     assert "batch 2" in text
     assert "settled in 2.00 s" in text
+
+
+def test_the_live_view_leaves_names_out_where_they_do_not_fit() -> None:
+    text = printed(live_view(board(), TASK | {"status": "running"}, 1.5, width=40))
+    assert "a ●✗" not in text
+    assert "●✗" in text
 
 
 def test_the_result_names_digest_or_reason() -> None:
