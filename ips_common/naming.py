@@ -31,10 +31,10 @@ def job_name(task_id: str, attempt: int, node_name: str) -> str:
     """
     digest = hashlib.sha256(f"{task_id}\0{attempt}\0{node_name}".encode()).digest()
     suffix = base64.b32encode(digest).decode().lower()[:_HASH_LENGTH]
-    head = f"{_slug(task_id)[:_MAX_TASK_ID].strip('-')}-{attempt}"
-    room = MAX_NAME - len(head) - len(suffix) - 2
-    tail = _slug(node_name.split(".")[0])[-room:].strip("-") if room > 0 else ""
-    return "-".join(part for part in (head, tail, suffix) if part)
+    task = _slug(task_id)[:_MAX_TASK_ID].strip("-")
+    room = MAX_NAME - len(f"{task}-{attempt}--{suffix}")
+    host = _slug(node_name.split(".", maxsplit=1)[0])[-room:].strip("-")
+    return "-".join(part for part in (task, str(attempt), host, suffix) if part)
 
 
 def _slug(text: str) -> str:
