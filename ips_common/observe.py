@@ -135,7 +135,10 @@ def _job(key: Key, metadata: Mapping[str, Any], obj: Mapping[str, Any]) -> JobSe
         if condition["type"] in {"Complete", "Failed"} and condition["status"] == "True":
             finished, reason = condition["type"], condition.get("reason") or ""
             message = condition.get("message") or ""
-    has_pod = any(status.get(field) for field in ("active", "succeeded", "failed", "terminating"))
+    ended = status.get("uncountedTerminatedPods") or {}
+    has_pod = any(status.get(field) for field in ("active", "succeeded", "failed", "terminating")) or any(
+        ended.values()
+    )
     return JobSeen(
         key,
         metadata["name"],
@@ -198,7 +201,7 @@ def _worker(status: Mapping[str, Any]) -> ContainerSeen | None:
 def _container(container: Mapping[str, Any], image_id: str) -> ContainerSeen:
     state = container.get("state") or {}
     waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
-    ran = state.get("running") or terminated.get("startedAt") or waiting.get("reason") in _AFTER_PULL
+    ran = "running" in state or terminated.get("startedAt") or waiting.get("reason") in _AFTER_PULL
     if image_id or ran:
         return _seen(_digest(image_id), "", "")
     return _seen(None, waiting.get("reason") or "", waiting.get("message") or "")
