@@ -44,7 +44,7 @@ class Board:
         self._shards = {item.shard.index: item for item in shards}
         self._nodes: dict[str, OpenNode] = {}
         self._due: list[tuple[datetime, str]] = []
-        self._touched: set[str] = set()
+        self._touched: dict[str, None] = {}  # a set that keeps the order of what happened
         self._results: dict[int, dict[int, NodeResult]] = {}
         self._dirty_since: datetime | None = None
         self._leftover: Counter[int] = Counter()
@@ -71,7 +71,7 @@ class Board:
         for name, sight in sights.items():
             if name in self._nodes:
                 self._nodes[name].sight = sight
-                self._touched.add(name)
+                self._touched[name] = None
 
     def _open(self, batch: int) -> None:
         index = self.task.shard_of(batch)
@@ -99,7 +99,7 @@ class Board:
                 node.sight = Sight()
         else:
             node.sight = notice(node.sight, observation, self.task.spec.images, now)
-        self._touched.add(node.name)
+        self._touched[node.name] = None
 
     # --- what it means
 
@@ -109,7 +109,7 @@ class Board:
             due, name = heapq.heappop(self._due)
             node = self._nodes.get(name)
             if node and node.due == due:
-                self._touched.add(name)
+                self._touched[name] = None
         suspects = []
         for name in self._touched:
             node = self._nodes.get(name)

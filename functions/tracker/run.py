@@ -5,7 +5,7 @@ a moment; what others may have changed (new tasks, cancellations) is read when k
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from threading import Event, Lock
 
@@ -31,7 +31,18 @@ MOST_REMEMBERED = 10_000
 class ClusterRun:
     """One invocation's tracking of one cluster; all but `wake` belongs to a single thread."""
 
-    def __init__(self, name: str, ports: Ports, pace: Pace, stop: Event) -> None:
+    def __init__(
+        self, name: str, ports: Ports, pace: Pace, stop: Event, wait: Callable[[float], object] | None = None
+    ) -> None:
+        """Make a run.
+
+        Args:
+            name: the cluster's name.
+            ports: the adapters and the clock.
+            pace: how often and how long.
+            stop: set when the process is to end.
+            wait: how to let seconds pass while there is no watch to wait on; by default until woken.
+        """
         self.name = name
         self._aborted = Event()
         self._ports = ports
@@ -50,6 +61,7 @@ class ClusterRun:
         self._kicked: set[str | None] = set()
         self._watch: Watch | None = None
         self._waker = Event()
+        self._wait = wait or self._waker.wait
 
     def abort(self) -> None:
         """Stop tracking: another instance does; any thread may call it."""
@@ -115,7 +127,7 @@ class ClusterRun:
         pause = max(0.0, self._pause(now).total_seconds())
         if self._watch:
             return self._watch.get(pause)
-        self._waker.wait(pause)
+        self._wait(pause)
         self._waker.clear()
         return ()
 
