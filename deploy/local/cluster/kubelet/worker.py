@@ -1,0 +1,336 @@
+"""What a kubelet does with one pod, from binding to its end.
+
+`_sync_pod` reads like the kubelet's own SyncPod: image volumes first, then init containers one after the other, then
+the regular containers, each waiting for its image before the next is looked at.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+from deploy.local.cluster.clock import Clock, Timer, stamp
+from deploy.local.cluster.kubelet.images import Image, Registry, is_valid
+from deploy.local.cluster.kubelet.pulling import Pipe
+from deploy.local.cluster.kubelet.status import Container, phase, pod_status, running, terminated, waiting
+from deploy.local.cluster.scenario import KubeletSettings
+
+BACKOFF_FIRST, BACKOFF_MOST = 10.0, 300.0
+# The kubelet notices what its runtime did at its next relist, a second later at most.
+RELIST_SECONDS = 1.0
+_KILLED = 137
+
+
+class Host(Protocol):
+    """What a worker needs of its node and kubelet."""
+
+    clock: Clock
+    settings: KubeletSettings
+    registry: Registry
+    pipe: Pipe
+
+    def report(self, worker: "PodWorker", status: dict[str, Any]) -> None:
+        """Write the pod's status to the API server."""
+
+    def say(self, worker: "PodWorker", reason: str, message: str, *, warning: bool = False, path: str = "") -> None:
+        """Record an Event about the pod."""
+
+
+# What SyncPod waits for: a function that starts something and is given the call that ends the wait.
+Wait = Callable[[Callable[[Any], None]], None]
+Flow = Generator[Wait, Any, Any]
+
+
+class PodWorker:
+    """One pod on one node."""
+
+    __slots__ = (
+        "_backoff",
+        "_cancel_pull",
+        "_flow",
+        "_host",
+        "_reported",
+        "_resync",
+        "_write",
+        "ended",
+        "init",
+        "last_status",
+        "pod",
+        "regular",
+        "restarts",
+        "volumes",
+    )
+
+    def __init__(self, host: Host, pod: dict[str, Any]) -> None:
+        self._host = host
+        self.pod = pod
+        spec = pod["spec"]
+        self.volumes = [
+            (volume["name"], volume["image"]["reference"], volume["image"].get("pullPolicy", "IfNotPresent"))
+            for volume in spec.get("volumes") or ()
+            if volume.get("image", {}).get("reference")
+        ]
+        start = "PodInitializing" if spec.get("initContainers") else "ContainerCreating"
+        self.init = [_container(one, start) for one in spec.get("initContainers") or ()]
+        self.regular = [_container(one, start) for one in spec["containers"]]
+        policy = spec.get("restartPolicy", "Always")
+        self.restarts = host.settings.restarts and policy != "Never"
+        self.ended = False
+        self.last_status = pod["status"]
+        self._flow: Flow | None = None
+        self._backoff: dict[str, tuple[float, float, str]] = {}
+        self._cancel_pull: Callable[[], None] | None = None
+        self._resync: Timer | None = None
+        self._write: Timer | None = None
+        self._reported = 0.0
+
+    def start(self) -> None:
+        """Begin: report that the pod was seen, then work."""
+        self._report(at_once=True)
+        self.sync()
+
+    def kill(self) -> None:
+        """Stop everything: the pod is being deleted."""
+        self._stop()
+        now = self._now()
+        for container in (*self.init, *self.regular):
+            if container.running:
+                started = container.state["running"]["startedAt"]
+                container.state = terminated(_KILLED, started, now)
+        self.ended = True
+        status = pod_status(self.last_status, self.init, self.regular, now=now, phase_now="Failed")
+        self._host.report(self, status)
+
+    def abandon(self) -> None:
+        """Stop everything without a word: the node is gone."""
+        self._stop()
+        self.ended = True
+
+    def sync(self) -> None:
+        """One pass over the pod, unless one is under way."""
+        self._resync = None
+        if self._flow is None and not self.ended:
+            self._flow = self._sync_pod()
+            self._step(None)
+
+    def _step(self, value: Any) -> None:
+        flow = self._flow
+        if flow is None:
+            return
+        try:
+            wait = flow.send(value)
+        except StopIteration:
+            self._flow = None
+            self._settle()
+        else:
+            wait(self._step)
+
+    def _sync_pod(self) -> Flow:
+        for name, reference, policy in self.volumes:
+            refusal = yield from self._ensure(reference, policy, "")
+            if refusal is not None:
+                # Containers that mount the volume cannot be created; the volume's refusal is theirs.
+                self._block(name, refusal)
+                return
+        for container in self.init:
+            if container.exit_code == 0:
+                continue
+            if not (yield from self._start(container)):
+                return
+            while container.running:
+                yield self._until_end(container)
+            if container.exit_code != 0:
+                return
+        for container in self.regular:
+            if container.pending and "CrashLoopBackOff" not in str(container.state):
+                yield from self._start(container)
+
+    def _ensure(self, reference: str, policy: str, path: str) -> Generator[Wait, Any, tuple[str, str] | None]:
+        """EnsureImageExists: None once the image is there, else the reason and message why not."""
+        if not is_valid(reference):
+            message = f'couldn\'t parse image name "{reference}": invalid reference format'
+            said = f'Failed to apply default image tag "{reference}": {message}'
+            self._say("InspectFailed", said, path, warning=True)
+            return "InvalidImageName", said
+        image = self._host.registry.image(reference)
+        present = reference in self._host.pipe.present
+        if present and policy != "Always":
+            said = f'Container image "{reference}" already present on machine and can be accessed by the pod'
+            self._say("Pulled", said, path)
+            return None
+        if policy == "Never":
+            said = f'Container image "{reference}" is not present with pull policy of Never'
+            self._say("ErrImageNeverPull", said, path, warning=True)
+            return "ErrImageNeverPull", said
+        delay, until, error = self._backoff.get(reference, (0.0, 0.0, ""))
+        now = self._host.clock.now()
+        if now < until:
+            self._say("BackOff", f'Back-off pulling image "{reference}"', path)
+            return "ImagePullBackOff", f'Back-off pulling image "{reference}": ErrImagePull: {error}'
+        self._say("Pulling", f'Pulling image "{reference}"', path)
+        failure, pulling, waited = yield self._pull(image)
+        if failure is None:
+            size = f"Image size: {image.size} bytes."
+            took = f"in {_go_duration(pulling)} ({_go_duration(waited)} including waiting)"
+            self._say("Pulled", f'Successfully pulled image "{reference}" {took}. {size}', path)
+            self._backoff.pop(reference, None)
+            return None
+        scale = self._host.settings.backoff_scale
+        delay = min(delay * 2, BACKOFF_MOST * scale) or BACKOFF_FIRST * scale
+        self._backoff[reference] = (delay, self._host.clock.now() + delay, failure)
+        self._say("Failed", f'Failed to pull image "{reference}": {failure}', path, warning=True)
+        return "ErrImagePull", failure
+
+    def _pull(self, image: Image) -> Wait:
+        def begin(resume: Callable[[Any], None]) -> None:
+            def done(error: str | None, pulling: float, waited: float) -> None:
+                self._cancel_pull = None
+                resume((error, pulling, waited))
+
+            self._cancel_pull = lambda: self._host.pipe.forget(done)
+            self._host.pipe.pull(image, done)
+
+        return begin
+
+    def _start(self, container: Container) -> Generator[Wait, Any, bool]:
+        path = f"spec.containers{{{container.name}}}"
+        if container in self.init:
+            path = f"spec.initContainers{{{container.name}}}"
+        refusal = yield from self._ensure(container.image, container.policy, path)
+        if refusal is not None:
+            self._say("Failed", f"Error: {refusal[0]}", path, warning=True)
+            container.state = waiting(*refusal)
+            self._report()
+            return False
+        image = self._host.registry.image(container.image)
+        container.image_id = image.image_id
+        self._say("Created", "Container created", path)
+        self._say("Started", "Container started", path)
+        now = self._now()
+        if image.runs == 0:
+            container.state = terminated(image.exit_code, now, now)
+            self._after_end(container)
+        else:
+            container.state = running(now)
+            if image.runs != "forever":
+                self._host.clock.after(image.runs, self._end, container, image.exit_code)
+        self._report()
+        return True
+
+    def _until_end(self, container: Container) -> Wait:
+        def begin(resume: Callable[[Any], None]) -> None:
+            runs = self._host.registry.image(container.image).runs
+            # An init container that never ends blocks its pod for ever.
+            if runs != "forever":
+                self._host.clock.after(runs, resume, None)
+
+        return begin
+
+    def _end(self, container: Container, exit_code: int) -> None:
+        if self.ended or not container.running:
+            return
+        container.state = terminated(exit_code, container.state["running"]["startedAt"], self._now())
+        self._after_end(container)
+        if self._flow is None:
+            self._settle()
+        else:
+            self._report()
+
+    def _after_end(self, container: Container) -> None:
+        """Restart a container that ended, after its back-off, where the pod's policy says so."""
+        policy = self.pod["spec"].get("restartPolicy")
+        again = container.exit_code != 0 or (policy == "Always" and container not in self.init)
+        if not self.restarts or not again:
+            return
+        scale = self._host.settings.backoff_scale
+        delay = min(BACKOFF_FIRST * 2**container.restarts, BACKOFF_MOST) * scale
+        container.last_state = container.state
+        meta = self.pod["metadata"]
+        said = f"back-off {_go_duration(delay)} restarting failed container={container.name} "
+        said += f"pod={meta['name']}_{meta['namespace']}({meta['uid']})"
+        container.state = waiting("CrashLoopBackOff", said)
+        container.restarts += 1
+        self._host.clock.after(delay, self._restart, container)
+
+    def _restart(self, container: Container) -> None:
+        if not self.ended and container.pending:
+            container.state = waiting("ContainerCreating")
+            self.sync()
+
+    def _settle(self) -> None:
+        """A pass is over: report, and plan the next one while images are missing."""
+        now_phase = phase(self.init, self.regular, restarts=self.restarts)
+        if now_phase in {"Succeeded", "Failed"}:
+            self._report(at_once=True)
+            self._stop()
+            self.ended = True
+            return
+        self._report()
+        waits = [until for _, until, _ in self._backoff.values() if until > self._host.clock.now()]
+        if waits:
+            erred = any(one.state.get("waiting", {}).get("reason") == "ErrImagePull" for one in self._blocked())
+            left = min(waits) - self._host.clock.now()
+            soon = min(RELIST_SECONDS, left) if erred else left
+            if self._resync is not None:
+                self._resync.cancel()
+            self._resync = self._host.clock.after(soon + 0.001, self.sync)
+
+    def _blocked(self) -> list[Container]:
+        return [container for container in (*self.init, *self.regular) if container.pending]
+
+    def _block(self, volume: str, refusal: tuple[str, str]) -> None:
+        spec = self.pod["spec"]
+        specs = {one["name"]: one for field in ("initContainers", "containers") for one in spec.get(field) or ()}
+        first = [container for container in (self.init or self.regular) if container.pending][:1]
+        mounts = [c for c in self.regular if any(m["name"] == volume for m in specs[c.name].get("volumeMounts") or ())]
+        for container in mounts if not self.init else first:
+            container.state = waiting(*refusal)
+        self._say("Failed", f"Error: {refusal[0]}", "", warning=True)
+
+    def _stop(self) -> None:
+        if self._cancel_pull is not None:
+            self._cancel_pull()
+            self._cancel_pull = None
+        for timer in (self._resync, self._write):
+            if timer is not None:
+                timer.cancel()
+        self._resync = self._write = None
+        self._flow = None
+
+    def _report(self, *, at_once: bool = False) -> None:
+        """Write the status, now or together with what else happens within the kubelet's status period."""
+        now = self._host.clock.now()
+        due = self._reported + self._host.settings.status_seconds
+        if at_once or now >= due:
+            self._flush()
+        elif self._write is None:
+            self._write = self._host.clock.after(due - now, self._flush)
+
+    def _flush(self) -> None:
+        if self._write is not None:
+            self._write.cancel()
+            self._write = None
+        now_phase = phase(self.init, self.regular, restarts=self.restarts)
+        status = pod_status(self.last_status, self.init, self.regular, now=self._now(), phase_now=now_phase)
+        if status != self.last_status:
+            self.last_status = status
+            self._host.report(self, status)
+        self._reported = self._host.clock.now()
+
+    def _say(self, reason: str, message: str, path: str, *, warning: bool = False) -> None:
+        self._host.say(self, reason, message, warning=warning, path=path)
+
+    def _now(self) -> str:
+        return stamp(self._host.clock.now())
+
+
+def _container(spec: dict[str, Any], start: str) -> Container:
+    return Container(spec["name"], spec["image"], spec["imagePullPolicy"], waiting(start))
+
+
+def _go_duration(seconds: float) -> str:
+    """A duration as Go prints it, to the millisecond."""
+    millis = round(seconds * 1000)
+    if millis < 1000:
+        return f"{millis}ms" if millis else "0s"
+    minutes, rest = divmod(millis, 60_000)
+    text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    return f"{minutes}m{text}" if minutes else text
