@@ -20,7 +20,7 @@ from ips_common.topology import Function
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ips"
 
-_READY_TIMEOUT_S = 60.0
+_READY_TIMEOUT_S = 30.0
 
 # More requests at once than any function's concurrency would queue in front of the function, unlike on Cloud Run.
 _THREADS = 32

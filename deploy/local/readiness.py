@@ -54,15 +54,21 @@ def wait_ready(process: Process, condition: Condition, timeout_s: float, abandon
         if not process.alive:
             raise StackError(ended(process))
         if time.monotonic() > until:
-            raise StackError(f"{process.name} is not ready after {timeout_s:.0f} s; see {process.log}")
+            raise StackError(f"{process.name} is not ready after {timeout_s:.0f} s; {_end_of_log(process)}")
         if abandon.wait(_INTERVAL_S):
             raise StackError(f"{process.name} was given up, as another part failed")
 
 
 def ended(process: Process) -> str:
     """One line that says how the process ended, and below it the end of its log."""
-    tail = process.tail(_LOG_LINES)
-    if "UnsupportedClassVersionError" in tail:
+    if "UnsupportedClassVersionError" in process.tail(_LOG_LINES):
         return f"the {process.name} emulator needs a newer Java: install Java 21 or newer and set JAVA_HOME to it"
+    return f"{process.name} ended with {process.outcome}; {_end_of_log(process)}"
+
+
+def _end_of_log(process: Process) -> str:
+    tail = process.tail(_LOG_LINES)
+    if not tail:
+        return f"its log {process.log} is empty"
     quoted = "\n".join(f"  | {line}" for line in tail.splitlines())
-    return f"{process.name} ended with {process.outcome}; its log {process.log} closes with\n{quoted}"
+    return f"its log {process.log} closes with\n{quoted}"

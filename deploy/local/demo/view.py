@@ -19,7 +19,7 @@ _MARKS = {
 }
 _STATUS_STYLES = {"completed": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 _DIGEST_DIGITS = 12
-_MARGIN = 36  # columns beside the nodes: the batch's name, its phase, the frame
+_MARGIN = 32  # columns beside the nodes: the batch's name, its phase, the frame
 
 
 def live_view(board: Board, task: Mapping[str, Any], elapsed_s: float, width: int) -> RenderableType:
