@@ -1,4 +1,4 @@
-"""The whole product in memory on a clock of its own: tests say what happens in the cluster, and time passes by itself."""
+"""The whole product in memory, on a clock of its own: tests say what happens, and time passes by itself."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
