@@ -1,7 +1,6 @@
 """What a message to the tracker asks for."""
 
 import logging
-from collections.abc import Callable
 
 from functions.tracker.runner import Runner
 from ips_common.errors import TaskNotFound
@@ -14,8 +13,8 @@ from ips_common.ports.store import BatchReport, Store
 logger = logging.getLogger(__name__)
 
 
-def handle(message: Kick | Tick, *, runner: Runner, clusters: Clusters, seconds_left: Callable[[], float]) -> None:
-    """Track the cluster of a kick, or all clusters.
+def handle(message: Kick | Tick, *, runner: Runner, clusters: Clusters, seconds: float) -> None:
+    """Track the cluster of a kick, or all clusters, for `seconds` at most.
 
     Raises:
         TemporaryError: tracking broke off; deliver the message again.
@@ -25,9 +24,9 @@ def handle(message: Kick | Tick, *, runner: Runner, clusters: Clusters, seconds_
             if cluster not in clusters.names():
                 logger.error("kick for a cluster that is not configured", extra={"cluster": cluster})
                 return
-            runner.track([cluster], task_id, seconds_left())
+            runner.track([cluster], task_id, seconds)
         case Tick():
-            runner.track(clusters.names(), None, seconds_left())
+            runner.track(clusters.names(), None, seconds)
 
 
 def bury(message: BatchMessage, deliveries: int, *, store: Store) -> Kick | None:

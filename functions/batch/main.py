@@ -1,0 +1,49 @@
+"""The `batch` function: a batch message in, Jobs in the cluster out."""
+
+import time
+from functools import cache
+
+import flask
+import functions_framework
+
+from functions.batch.handler import JobSettings, create_batch
+from ips_common import push, wiring
+from ips_common.bus.envelope import Delivery
+from ips_common.errors import MalformedMessage
+from ips_common.models.message import BatchMessage
+
+SECONDS = 120
+"""Time for one batch; well below the subscription's acknowledgement deadline."""
+
+
+@cache
+def _job_settings() -> JobSettings:
+    settings = wiring.configure()
+    return JobSettings(
+        namespace=settings.namespace,
+        worker_image=settings.worker_image,
+        worker_pull_policy=settings.worker_image_pull_policy,
+        ttl_seconds=settings.job_ttl_seconds,
+    )
+
+
+def _handle(delivery: Delivery) -> None:
+    message = delivery.message
+    if not isinstance(message, BatchMessage):
+        raise MalformedMessage(f"a {message.kind} message is none for this function")
+    until = time.monotonic() + SECONDS
+    create_batch(
+        message,
+        store=wiring.store(),
+        bus=wiring.bus(),
+        clusters=wiring.clusters(),
+        settings=_job_settings(),
+        seconds_left=lambda: until - time.monotonic(),
+    )
+
+
+@functions_framework.http
+def batch(request: flask.Request) -> push.Answer:
+    """Create the Jobs of the batch that the pushed message names."""
+    wiring.configure()
+    return push.receive(request, _handle)
