@@ -17,7 +17,7 @@ class Reporter(Protocol):
         """The part was started."""
 
     def ready(self, part: str, where: str, seconds: float) -> None:
-        """The part answers at `where`, `seconds` after it was started."""
+        """The part answers at `where`, `seconds` after it was started; 0 if it was not started here."""
 
     def remark(self, text: str) -> None:
         """Something worth knowing happened."""
@@ -53,7 +53,8 @@ class Plain:
 
     def ready(self, part: str, where: str, seconds: float) -> None:
         """Print the part's line."""
-        self._console.print(f"{part:<10} ready in {seconds:.1f} s  {where}", highlight=False, soft_wrap=True)
+        took = f" in {seconds:.1f} s" if seconds else ""
+        self._console.print(f"{part:<10} ready{took:<9}  {where}", highlight=False, soft_wrap=True, markup=False)
 
     def remark(self, text: str) -> None:
         """Print the remark."""
@@ -78,7 +79,7 @@ class Lively:
 
     def ready(self, part: str, where: str, seconds: float) -> None:
         """Replace the spinner by a tick."""
-        self._show(part, Text("✓", style="green"), f"{where} [dim]{seconds:.1f} s[/dim]")
+        self._show(part, Text("✓", style="green"), f"{where} [dim]{seconds:.1f} s[/dim]" if seconds else where)
 
     def remark(self, text: str) -> None:
         """Print the remark above the lines."""

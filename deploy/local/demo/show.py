@@ -54,6 +54,7 @@ def demo(stack: Stack, console: Console, nodes: int) -> int:
         console.print(result_table(board.images, results))
         console.print(order_table(spans, waits))
         _conclude(console, task, waits, found)
+    console.print(f"everything is stopped; logs are in {stack.folders.logs}", highlight=False, soft_wrap=True)
     return 1 if found else 0
 
 

@@ -79,7 +79,7 @@ def result_table(images: Sequence[str], nodes: Iterable[Mapping[str, Any]]) -> T
     table = Table(title="what each node holds", title_justify="left")
     table.add_column("node")
     for image in images:
-        table.add_column(image, overflow="fold")
+        table.add_column(image.rpartition("/")[2], overflow="fold")
     for node in nodes:
         results = {result["image"]: result for result in node["images"]}
         table.add_row(node["nodeName"], *(_result(results.get(image, {})) for image in images))
