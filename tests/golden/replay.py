@@ -123,14 +123,15 @@ def main() -> int:
     """Replay everything; 0 if all of it matches."""
     recorded = steps()
     matching = 0
-    with tempfile.TemporaryDirectory() as directory:
-        with running_cluster(Path(directory), nodes=NODES, scenario=SCENARIO) as cluster:
-            for result in Replay(cluster).run(recorded):
-                matching += not result.differences
-                if result.differences:
-                    print(result.step.id)
-                    print("".join(f"    {line}\n" for line in result.differences), end="")
-    print(f"{matching}/{len(recorded)} recorded steps match")
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running_cluster(Path(directory), nodes=NODES, scenario=SCENARIO) as cluster,
+    ):
+        for result in Replay(cluster).run(recorded):
+            matching += not result.differences
+            if result.differences:
+                sys.stdout.write("\n    ".join([result.step.id, *result.differences]) + "\n")
+    sys.stdout.write(f"{matching}/{len(recorded)} recorded steps match\n")
     return 0 if matching == len(recorded) else 1
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from deploy.local.cluster.running import running_cluster
 from tests.golden.normalize import Normalizer, differences
 from tests.golden.recordings import Step, steps
-from tests.golden.replay import NODES, SCENARIO, Replay, running_cluster
+from tests.golden.replay import NODES, SCENARIO, Replay
 
 STEPS = steps()
 
