@@ -29,12 +29,11 @@ def configure() -> Settings:
 @cache
 def store() -> Store:
     """Return the Firestore store."""
-    from google.cloud import firestore  # noqa: PLC0415 - paid only by functions that use it
-
+    from ips_common.store.client import firestore_client  # noqa: PLC0415 - paid only by functions that use it
     from ips_common.store.firestore import FirestoreStore  # noqa: PLC0415 - same
 
     config = configure()
-    client = firestore.Client(project=config.project, database=config.database)
+    client = firestore_client(config.project, config.database)
     return FirestoreStore(client, max_concurrent_tasks=config.max_concurrent_tasks)
 
 
@@ -52,4 +51,4 @@ def clusters() -> Clusters:
     from ips_common.cluster.configured import ConfiguredClusters  # noqa: PLC0415 - same
 
     config = configure()
-    return ConfiguredClusters(config.clusters, config.namespace)
+    return ConfiguredClusters(config.clusters, config.namespace, poll_interval=config.status_poll_interval)

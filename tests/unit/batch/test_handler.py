@@ -1,0 +1,137 @@
+"""Creating the Jobs of a batch: once, only while wanted, with refusals told."""
+
+from datetime import timedelta
+
+import pytest
+
+from functions.batch.handler import Outcome, create_batch
+from ips_common.cancel import cancel
+from ips_common.errors import ClusterRefused, ClusterUnavailable, TaskNotFound
+from ips_common.models.message import BatchMessage, Kick
+from ips_common.models.results import Reason
+from ips_common.models.task import Task, TaskStatus
+from tests.unit.world import JOBS, World
+
+
+def deliver(world: World, message: BatchMessage) -> Outcome:
+    return create_batch(
+        message,
+        store=world.store,
+        bus=world.bus,
+        clusters=world.clusters,
+        settings=JOBS,
+        seconds_left=lambda: 30.0,
+    )
+
+
+def first(task: Task) -> BatchMessage:
+    return BatchMessage(task_id=task.task_id, attempt=0, batch=1)
+
+
+def test_one_job_a_node_of_the_batch() -> None:
+    world = World(nodes=5)
+    task = world.create(batchSize=2)
+    assert deliver(world, first(task)) is Outcome.CREATED
+    assert [key.node for key in world.cluster.created] == ["node-0", "node-1"]
+
+
+def test_second_delivery_creates_nothing_more() -> None:
+    world = World(nodes=2)
+    task = world.create()
+    deliver(world, first(task))
+    assert deliver(world, first(task)) is Outcome.CREATED
+    assert len(world.cluster.created) == 2
+
+
+def test_message_of_a_batch_that_is_not_open_creates_nothing() -> None:
+    world = World(nodes=4)
+    task = world.create(batchSize=2)
+    for message in (
+        BatchMessage(task_id=task.task_id, attempt=0, batch=2),
+        BatchMessage(task_id=task.task_id, attempt=1, batch=1),
+    ):
+        assert deliver(world, message) is Outcome.OUTDATED
+    assert not world.cluster.created
+
+
+def test_message_of_an_unknown_task_is_an_error_that_lasts() -> None:
+    with pytest.raises(TaskNotFound):
+        deliver(World(), BatchMessage(task_id="task-none", attempt=0, batch=1))
+
+
+def test_cancelled_task_gets_no_jobs_and_loses_those_it_has() -> None:
+    world = World(nodes=2, auto=False)
+    task = world.create()
+    deliver(world, first(task))
+    world.store.transition(task.task_id, lambda task: task.model_copy(update={"status": TaskStatus.CANCELLED}))
+    assert deliver(world, first(task)) is Outcome.OUTDATED
+    assert not world.cluster.jobs
+
+
+def test_task_cancelled_while_its_jobs_are_created_leaves_none() -> None:
+    world = World(nodes=2, auto=False)
+    task = world.create()
+
+    def cancelling() -> float:
+        now = world.now + timedelta(seconds=1)
+        cancel(task.task_id, store=world.store, bus=world.bus, clusters=world.clusters, now=now)
+        return 30.0
+
+    outcome = create_batch(
+        first(task),
+        store=world.store,
+        bus=world.bus,
+        clusters=world.clusters,
+        settings=JOBS,
+        seconds_left=cancelling,
+    )
+    assert outcome is Outcome.WITHDRAWN
+    assert world.cluster.created
+    assert not world.cluster.jobs
+
+
+def test_cluster_that_is_away_has_the_message_delivered_again() -> None:
+    world = World(nodes=2)
+    task = world.create()
+    world.cluster.away = True
+    with pytest.raises(ClusterUnavailable):
+        deliver(world, first(task))
+
+
+def test_quota_is_reported_as_retryable_and_the_tracker_kicked() -> None:
+    world = World(nodes=3)
+    task = world.create()
+    world.bus.take()
+    world.cluster.quota = 2
+    assert deliver(world, first(task)) is Outcome.REFUSED
+    (report,) = world.store.reports(task.task_id, [(0, 1)])
+    assert report.refusal is None
+    assert {node: (problem.reason, problem.retryable) for node, problem in report.problems.items()} == {
+        "node-2": (Reason.JOB_CREATE_FAILED, True)
+    }
+    assert world.bus.published == [Kick(cluster="default", task_id=task.task_id)]
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "hopeless", "reason"),
+    [
+        ('User "x" cannot create resource "jobs" in API group "batch"', 403, True, Reason.REFUSED_BY_ADMISSION),
+        ('namespaces "ips" not found', 404, True, Reason.JOB_CREATE_FAILED),
+        ('admission webhook "policy.example" denied the request: no', 400, False, Reason.REFUSED_BY_ADMISSION),
+        ('Job.batch "x" is invalid: spec: Invalid value', 422, False, Reason.JOB_CREATE_FAILED),
+    ],
+)
+def test_refusal_that_no_batch_can_escape_is_told_apart(
+    message: str,
+    status: int,
+    *,
+    hopeless: bool,
+    reason: Reason,
+) -> None:
+    world = World(nodes=1)
+    task = world.create()
+    world.cluster.refusal = ClusterRefused(message, status=status, reason="Forbidden")
+    assert deliver(world, first(task)) is Outcome.REFUSED
+    (report,) = world.store.reports(task.task_id, [(0, 1)])
+    assert (report.refusal is not None) is hopeless
+    assert report.problems["node-0"].reason is reason
