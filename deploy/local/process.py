@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.local.warden import Warden
 
-_TAIL_BYTES = 16384
+_TAIL_BYTES = 65536
 
 
 class Process:

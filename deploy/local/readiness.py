@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import socket
 import threading
 import time
@@ -12,9 +13,11 @@ from deploy.local.errors import StackError
 from deploy.local.ports import HOST
 from deploy.local.process import Process
 
-_INTERVAL_S = 0.02
+_FIRST_INTERVAL_S = 0.02
+_LAST_INTERVAL_S = 0.2
 _PROBE_TIMEOUT_S = 2.0
 _LOG_LINES = 15
+_LINE_WIDTH = 300
 
 Condition = Callable[[], bool]
 
@@ -50,13 +53,15 @@ def wait_ready(process: Process, condition: Condition, timeout_s: float, abandon
         StackError: The process ended, or `timeout_s` seconds passed, or the wait was abandoned.
     """
     until = time.monotonic() + timeout_s
+    interval = _FIRST_INTERVAL_S
     while not condition():
         if not process.alive:
             raise StackError(ended(process))
         if time.monotonic() > until:
             raise StackError(f"{process.name} is not ready after {timeout_s:.0f} s; {_end_of_log(process)}")
-        if abandon.wait(_INTERVAL_S):
+        if abandon.wait(interval):
             raise StackError(f"{process.name} was given up, as another part failed")
+        interval = min(interval * 1.1, _LAST_INTERVAL_S)
 
 
 def ended(process: Process) -> str:
@@ -67,8 +72,19 @@ def ended(process: Process) -> str:
 
 
 def _end_of_log(process: Process) -> str:
-    tail = process.tail(_LOG_LINES)
-    if not tail:
+    lines = list(dict.fromkeys(_readable(line) for line in process.tail(_LOG_LINES).splitlines()))
+    if not lines:
         return f"its log {process.log} is empty"
-    quoted = "\n".join(f"  | {line}" for line in tail.splitlines())
+    quoted = "\n".join(f"  | {line}" for line in lines)
     return f"its log {process.log} closes with\n{quoted}"
+
+
+def _readable(line: str) -> str:
+    """A line of a structured log without its fields, and of a stack trace the line that names the error."""
+    try:
+        entry = json.loads(line)
+        text = f"{entry['severity']} {entry['message']}"
+        trace = str(entry.get("stack_trace", "")).splitlines()[-1:]
+    except (ValueError, TypeError, LookupError):
+        return line[:_LINE_WIDTH]
+    return ": ".join([text.splitlines()[0], *trace])[:_LINE_WIDTH]

@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 import time
@@ -77,6 +78,14 @@ def test_a_part_that_ends_while_starting_is_told_with_its_log(rig: Rig) -> None:
     part = rig.part("one", DIES)
     rig.supervisor.launch([part])
     with pytest.raises(StackError, match=r"one ended with exit code 7;(.|\n)*\| cannot go on"):
+        rig.supervisor.wait_ready([part])
+
+
+def test_the_end_of_a_structured_log_is_told_in_short(rig: Rig) -> None:
+    entry = {"severity": "ERROR", "message": "no store", "stack_trace": "Traceback ...\nValueError: nowhere"}
+    part = rig.part("one", f"print({json.dumps(json.dumps(entry))}, flush=True); print('end'); raise SystemExit(1)")
+    rig.supervisor.launch([part])
+    with pytest.raises(StackError, match=r"\| ERROR no store: ValueError: nowhere\n  \| end$"):
         rig.supervisor.wait_ready([part])
 
 
