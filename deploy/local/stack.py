@@ -179,7 +179,7 @@ class Stack:
         messaging = Messaging(self._emulators[PUBSUB.name], self.project)
         messaging.create(topology, {part.name: part.where for part in functions})
         if not any(part.name == PUBSUB.name for part in emulators):
-            self._cleanup.callback(messaging.delete, topology)
+            self._cleanup.callback(self._withdraw, messaging, topology)
         scheduler = Scheduler(topology.schedules, messaging.publish, self.folders.logs / "scheduler.log")
         scheduler.start()
         self._cleanup.callback(scheduler.stop)
@@ -193,6 +193,12 @@ class Stack:
                 "parts": {part.name: {"pid": part.process.pid, "where": part.where} for part in parts},
             }
         )
+
+    @staticmethod
+    def _withdraw(messaging: Messaging, topology: Topology) -> None:
+        # An emulator that is gone by now has nothing left to withdraw.
+        with contextlib.suppress(StackError):
+            messaging.delete(topology)
 
     def _emulator_parts(self) -> list[Part]:
         parts: list[Part] = []
