@@ -55,6 +55,8 @@ class Deps:
     random_hex: Callable[[], str] = _random_hex
     gate_interval: float = 1.0
     """Seconds between two looks at a task that callers wait for."""
+    gate_max_wait: float = 50.0
+    """Seconds one call waits at most: the function's own time ends at 60."""
     ready_timeout: float = 1.8
     """Seconds in which `/ready` answers, whatever hangs."""
     figures_max_age: float = 5.0

@@ -42,7 +42,7 @@ class Endpoints:
         self._deps = deps
         self._metrics = metrics
         self._readiness = Readiness.of(deps.store, deps.bus, deps.clusters, deps.ready_timeout)
-        self._gate = GatePoller(deps.store, interval=deps.gate_interval)
+        self._gate = GatePoller(deps.store, interval=deps.gate_interval, max_wait=deps.gate_max_wait)
         self._document: bytes | None = None
         self.routes: tuple[Route, ...] = ()
 

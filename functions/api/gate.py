@@ -12,8 +12,6 @@ from ips_common.models.task import Task
 from ips_common.models.view import View
 from ips_common.ports.store import Store
 
-MAX_WAIT = 50.0
-"""Seconds one call waits at most: the function's own time ends at 60."""
 MAX_WAITERS = 32
 """Calls that wait at once; more are answered at once, so that waiting never uses up the threads of an instance."""
 
@@ -90,9 +88,10 @@ class GatePoller:
     requests, when the instance may have no processor.
     """
 
-    def __init__(self, store: Store, *, interval: float, max_waiters: int = MAX_WAITERS) -> None:
+    def __init__(self, store: Store, *, interval: float, max_wait: float, max_waiters: int = MAX_WAITERS) -> None:
         self._store = store
         self._interval = interval
+        self._max_wait = max_wait
         self._max_waiters = max_waiters
         self._lock = threading.Lock()
         self._watched: dict[str, _Watched] = {}
@@ -108,7 +107,7 @@ class GatePoller:
         if seconds > 0 and decide(task, minimum) is GateState.WAITING:
             with self._watching(task) as watched:
                 if watched:
-                    task = self._follow(watched, minimum, min(seconds, MAX_WAIT))
+                    task = self._follow(watched, minimum, min(seconds, self._max_wait))
         return view(task, minimum)
 
     def _follow(self, watched: _Watched, minimum: float, seconds: float) -> Task:

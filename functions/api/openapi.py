@@ -139,7 +139,8 @@ class _Schemas:
         """Return a query model's fields as parameters."""
         for name, schema in self._queries[query].get("properties", {}).items():
             description = {"description": schema["description"]} if "description" in schema else {}
-            yield {"name": name, "in": "query", "required": False, **description, "schema": _plain(schema)}
+            empty = {} if schema.get("type") == "boolean" else {"allowEmptyValue": True}  # counts as not given
+            yield {"name": name, "in": "query", "required": False, **empty, **description, "schema": _plain(schema)}
 
     def _name(self, model: type[BaseModel]) -> str:
         return str(self._refs[model, "validation"]["$ref"]).rpartition("/")[2]

@@ -35,7 +35,7 @@ class BadField(View):
 class ProblemView(View):
     """A problem document; members beyond these depend on the code."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_serialization_defaults_required=False)
 
     type: str
     title: str

@@ -1,0 +1,134 @@
+"""`/openapi.json` describes what the API does."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ips_common.models.task import TaskSpec
+from tests.unit.api.conftest import TASKS, Api
+
+ROUTES = {
+    ("POST", "/api/v1/tasks"),
+    ("GET", "/api/v1/tasks"),
+    ("GET", "/api/v1/tasks/{taskId}"),
+    ("DELETE", "/api/v1/tasks/{taskId}"),
+    ("GET", "/api/v1/tasks/{taskId}/nodes"),
+    ("GET", "/api/v1/tasks/{taskId}/gate"),
+    ("GET", "/api/v1/predictions"),
+    ("GET", "/health"),
+    ("GET", "/healthz"),
+    ("GET", "/ready"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+}
+
+
+@pytest.fixture
+def document(api: Api) -> dict[str, Any]:
+    """The document as callers get it."""
+    answer = api.get("/openapi.json")
+    assert (answer.status_code, answer.content_type) == (200, "application/json")
+    content: dict[str, Any] = answer.get_json()
+    return content
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method in item.keys() & {"get", "post", "delete", "put"}:
+            yield method.upper(), path, item[method]
+
+
+def references(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "$ref":
+                yield inner
+            else:
+                yield from references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+def test_every_route_is_described(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    assert {(method, path) for method, path, _ in operations(document)} == ROUTES
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+    assert set(references(document)) <= known
+    assert known - set(references(document)) == set()
+
+
+def test_operation_ids_are_unique(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+
+    assert len(ids) == len(set(ids))
+
+
+def test_every_field_of_the_request_is_there_under_its_name(document: dict[str, Any]) -> None:
+    schema = document["components"]["schemas"]["TaskSpec"]
+
+    assert set(schema["properties"]) == {field.alias for field in TaskSpec.model_fields.values()}
+    assert schema["required"] == ["images"]
+    assert schema["additionalProperties"] is False
+    body = document["paths"][TASKS]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/TaskSpec"}
+
+
+def test_every_field_of_the_request_is_in_the_task(document: dict[str, Any]) -> None:
+    task = document["components"]["schemas"]["TaskView"]
+
+    assert {field.alias for field in TaskSpec.model_fields.values()} <= set(task["properties"])
+    assert set(task["required"]) == set(task["properties"])
+
+
+def test_errors_are_problem_documents(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        for status, response in operation["responses"].items():
+            assert response["description"]
+            assert "X-Request-Id" in response["headers"]
+            if int(status) >= 400:
+                assert list(response["content"]) == ["application/problem+json"], (method, path, status)
+            if status in {"429", "503"}:
+                assert "Retry-After" in response["headers"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "statuses"),
+    [
+        ("POST", TASKS, {"200", "201", "400", "403", "413", "415", "422", "429", "500", "502", "503"}),
+        ("GET", f"{TASKS}/{{taskId}}", {"200", "404", "422", "500", "503"}),
+        ("DELETE", f"{TASKS}/{{taskId}}", {"200", "403", "404", "409", "422", "500", "503"}),
+        ("GET", f"{TASKS}/{{taskId}}/gate", {"200", "202", "404", "409", "422", "500", "503"}),
+    ],
+)
+def test_every_answer_is_described(document: dict[str, Any], method: str, path: str, statuses: set[str]) -> None:
+    assert set(document["paths"][path][method.lower()]["responses"]) == statuses
+
+
+def test_parameters_are_described_with_their_bounds(document: dict[str, Any]) -> None:
+    parameters = {parameter["name"]: parameter for parameter in document["paths"][TASKS]["get"]["parameters"]}
+
+    assert set(parameters) == {"status", "cluster", "limit", "offset", "pageToken"}
+    assert parameters["limit"]["schema"] == {"default": 10, "maximum": 100, "minimum": 1, "type": "integer"}
+    assert parameters["status"]["schema"] == {"$ref": "#/components/schemas/TaskStatus"}
+    create = {parameter["name"]: parameter["in"] for parameter in document["paths"][TASKS]["post"]["parameters"]}
+    assert create == {"dryRun": "query", "Idempotency-Key": "header"}
+
+
+def test_the_pattern_of_ids_takes_our_ids(api: Api, document: dict[str, Any]) -> None:
+    parameter = document["paths"][f"{TASKS}/{{taskId}}"]["parameters"][0]
+
+    assert re.search(parameter["schema"]["pattern"], api.create())
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    validator = pytest.importorskip("openapi_spec_validator")
+
+    validator.validate(document)
