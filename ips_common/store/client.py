@@ -1,22 +1,11 @@
 """The Firestore client, told to look for a lost server every other second."""
 
-from typing import Any
-
 import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 from google.cloud.firestore_v1 import Client
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 
-_CHANNEL_OPTIONS: list[tuple[str, Any]] = [
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # Left alone, a channel that lost its server waits up to two minutes before it looks again, and every call fails
-    # until then.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-]
+from ips_common.google_call import CHANNEL_OPTIONS
 
 
 def firestore_client(project: str, database: str = "(default)") -> Client:
@@ -25,12 +14,12 @@ def firestore_client(project: str, database: str = "(default)") -> Client:
     # The client offers no way to give it a channel; it keeps one that is already there.
     host = client._target  # noqa: SLF001 - see above
     channel = (
-        grpc.insecure_channel(host, options=_CHANNEL_OPTIONS)
+        grpc.insecure_channel(host, options=CHANNEL_OPTIONS)
         if client._emulator_host  # noqa: SLF001 - see above
         else FirestoreGrpcTransport.create_channel(
             host,
             credentials=client._credentials,  # noqa: SLF001 - see above
-            options=_CHANNEL_OPTIONS,
+            options=CHANNEL_OPTIONS,
         )
     )
     transport = FirestoreGrpcTransport(host=host, channel=channel)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from google.api_core import exceptions as api
 
 from ips_common.errors import StaleVersion
-from ips_common.store.rpc import ONCE, Rpc, translated
+from ips_common.google_call import ONCE
+from ips_common.store.rpc import Rpc, translated
 
 if TYPE_CHECKING:
     from google.cloud.firestore_v1 import DocumentReference, DocumentSnapshot

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.api_core import exceptions as api
-from google.api_core.retry import Retry, if_exception_type
 from google.auth.exceptions import GoogleAuthError
 
 from ips_common.errors import IPSError, PermanentError, StoreUnavailable
+from ips_common.google_call import ONCE, repeat
 
 if TYPE_CHECKING:
     from google.cloud.firestore_v1 import Client, DocumentReference, DocumentSnapshot, Query
@@ -18,27 +18,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMEOUT = 6.0
-"""Seconds one call may take with all its repetitions; the client's own default is a minute and more."""
+"""Seconds one call may take with all its repetitions."""
 
 CONTENTION_TIMEOUT = 8.0
 """Seconds a compare-and-set goes on against other writers."""
 
-_TRY_TIMEOUT = 3.0
-_FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
-ONCE = Retry(predicate=if_exception_type())
-"""No repetition by the client itself: it would repeat a write without telling, and for a minute."""
-
-_TRANSIENT = (
-    api.ServiceUnavailable,
-    api.DeadlineExceeded,
-    api.ResourceExhausted,
-    api.Aborted,
-    api.InternalServerError,
-    api.Unknown,
-    api.Cancelled,
-)
 _CONFLICTS = (api.AlreadyExists, api.FailedPrecondition, api.NotFound)
 _INPUT = (api.InvalidArgument,)
 
@@ -60,24 +46,12 @@ class Rpc:
             StoreUnavailable: Firestore cannot be reached, is overloaded or does not let us in.
             PermanentError: Firestore refuses the content of the call.
         """
-        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
-        pause = _FIRST_PAUSE
-        repeated = False
-        while True:
-            left = deadline - time.monotonic()
-            try:
-                return send(max(0.05, min(left, _TRY_TIMEOUT)), repeated)
-            except _CONFLICTS:
-                raise
-            except _TRANSIENT as error:
-                wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, no secret
-                if time.monotonic() + wait >= deadline:
-                    raise translated(error, what) from error
-            except (api.GoogleAPICallError, GoogleAuthError) as error:
-                raise translated(error, what) from error
-            time.sleep(wait)
-            pause = min(pause * 2, _LONGEST_PAUSE)
-            repeated = True
+        try:
+            return repeat(send, timeout=self._timeout if timeout is None else timeout)
+        except _CONFLICTS:
+            raise
+        except (api.GoogleAPICallError, GoogleAuthError) as error:
+            raise translated(error, what) from error
 
     def read(self, what: str, send: Callable[[float], T], *, timeout: float | None = None) -> T:
         """Send something that changes nothing.
