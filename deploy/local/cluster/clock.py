@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 
@@ -83,7 +84,13 @@ class ManualClock:
 
 def stamp(seconds: float) -> str:
     """The API's second-grained time, for example `2026-11-24T03:41:26Z`."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _stamp(int(seconds))
+
+
+@lru_cache(maxsize=1024)
+def _stamp(seconds: int) -> str:
+    # Every write of a busy second asks for the same few times.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micro_stamp(seconds: float) -> str:

@@ -1,7 +1,6 @@
 """The rules by which objects come, change and go, the same for clients and controllers."""
 
 import random
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +45,8 @@ class Registry:
 
     def new_uid(self) -> str:
         """A random UUID, from the seeded source so that a run can be repeated."""
-        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        text = f"{self._rng.getrandbits(128):032x}"
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
     def generate_name(self, prefix: str) -> str:
         """A name that starts with (what fits of) `prefix`."""

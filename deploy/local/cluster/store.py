@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from deploy.local.cluster import errors
-from deploy.local.cluster.kinds import STORED, Kind
+from deploy.local.cluster.kinds import EVENTS, STORED, Kind
 from deploy.local.cluster.selectors import Matcher
 
 Key = tuple[str, str]
@@ -213,7 +213,8 @@ class Store:
     def _note(self, table: Table, change: Change) -> None:
         if change.previous is not None:
             change.previous.forget_json()
-        self._index_owners(change)
+        if change.kind is not EVENTS:
+            self._index_owners(change)
         table.history.append(change)
         if len(table.history) > HISTORY:
             table.trimmed = table.history.popleft().version

@@ -4,7 +4,7 @@ from typing import Any
 
 from deploy.local.cluster.clock import Clock
 from deploy.local.cluster.controllers.queue import WorkQueue
-from deploy.local.cluster.kinds import RESOURCEQUOTAS, Kind
+from deploy.local.cluster.kinds import EVENTS, RESOURCEQUOTAS, Kind
 from deploy.local.cluster.registry import Registry
 from deploy.local.cluster.store import Change, Key
 
@@ -22,7 +22,7 @@ class QuotaController:
         self._queue = WorkQueue(clock, self._count)
         self._store.listen(RESOURCEQUOTAS, self._on_quota)
         for kind in kinds:
-            if kind.namespaced and kind is not RESOURCEQUOTAS:
+            if kind.namespaced and kind not in {RESOURCEQUOTAS, EVENTS}:
                 self._store.listen(kind, self._on_object)
 
     def _on_quota(self, change: Change) -> None:
