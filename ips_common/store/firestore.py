@@ -37,7 +37,7 @@ from ips_common.store.commit import Commit, Version, own_version, version_of
 from ips_common.store.figuredoc import decode_figures, encode_increments, figure_id, figure_ids
 from ips_common.store.ledger import Ledger, entry
 from ips_common.store.lifecycle import becomes_final, check_change, frees_slot, takes_slot
-from ips_common.store.page import NodePlace, list_nodes, node_start
+from ips_common.store.page import NodePlace, is_task_id, list_nodes, node_start
 from ips_common.store.retention import RETENTION
 from ips_common.store.rpc import TIMEOUT, Rpc, tries
 from ips_common.store.shardlist import ShardList
@@ -92,8 +92,8 @@ class FirestoreStore(Store):
 
     def task(self, task_id: str) -> StoredTask:
         """See `Store.task`."""
-        snapshot = self._rpc.get(self._task(task_id))
-        if not snapshot.exists:
+        snapshot = self._rpc.get(self._task(task_id)) if is_task_id(task_id) else None
+        if snapshot is None or not snapshot.exists:
             raise TaskNotFound(task_id)
         return stored_task(snapshot)
 

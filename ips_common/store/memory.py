@@ -89,7 +89,7 @@ class MemoryStore(Store):
         page_token: str | None = None,
     ) -> TaskPage:
         """See `Store.list_tasks`."""
-        before = parse_task_token(page_token) if page_token else None
+        before = parse_task_token(page_token) if page_token is not None else None
         with self._open() as data:
             matching = [
                 stored.task

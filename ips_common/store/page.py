@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from ips_common.models.results import NodeState, NodeStatus, Shard
 from ips_common.ports.store import NodePage
 
 _FIELD = "pageToken"
+_TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 
 
 class NodePlace(NamedTuple):
@@ -20,6 +22,11 @@ class NodePlace(NamedTuple):
     attempt: int
     shard: int
     position: int
+
+
+def is_task_id(text: str) -> bool:
+    """Whether a task can have this id: what callers send may be no document name at all."""
+    return _TASK_ID.fullmatch(text) is not None
 
 
 def task_token(created_at: datetime, task_id: str) -> str:
@@ -34,7 +41,7 @@ def parse_task_token(token: str) -> tuple[datetime, str]:
         InvalidRequest: the token is none of ours.
     """
     match _decode(token):
-        case [str(created_at), str(task_id)] if task_id and "/" not in task_id:
+        case [str(created_at), str(task_id)] if is_task_id(task_id):
             try:
                 return datetime.fromisoformat(created_at).astimezone(UTC), task_id
             except (ValueError, OverflowError) as error:
@@ -51,8 +58,10 @@ def node_start(token: str | None) -> NodePlace:
     if token is None:
         return NodePlace(0, 0, 0)
     match _decode(token):
-        case [int(attempt), int(shard), int(position)] if 0 <= attempt < 100 and 0 <= shard < 10**5 and position >= 0:
-            return NodePlace(attempt, shard, position)
+        case [int(), int(), int()] as numbers:
+            attempt, shard, position = (int(number) for number in numbers)
+            if 0 <= attempt < 10 and 0 <= shard < 10**5 and position >= 0:
+                return NodePlace(attempt, shard, position)
     raise _invalid()
 
 
