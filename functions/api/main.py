@@ -8,17 +8,20 @@ from flask.typing import ResponseReturnValue
 
 from functions.api.app import create_app
 from functions.api.deps import Deps
-from ips_common import wiring
+from ips_common.wiring.bus import bus
+from ips_common.wiring.clusters import clusters
+from ips_common.wiring.configuration import configure
+from ips_common.wiring.store import store
 
 
 @cache
 def _app() -> flask.Flask:
-    settings = wiring.configure()
+    settings = configure()
     return create_app(
         Deps(
-            store=wiring.store(),
-            bus=wiring.bus(),
-            clusters=wiring.clusters(),
+            store=store(),
+            bus=bus(),
+            clusters=clusters(),
             max_pending_tasks=settings.max_pending_tasks,
         )
     )

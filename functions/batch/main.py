@@ -7,10 +7,14 @@ import flask
 import functions_framework
 
 from functions.batch.handler import JobSettings, create_batch
-from ips_common import push, wiring
+from ips_common import push
 from ips_common.bus.envelope import Delivery
 from ips_common.errors import MalformedMessage
 from ips_common.models.message import BatchMessage
+from ips_common.wiring.bus import bus
+from ips_common.wiring.clusters import clusters
+from ips_common.wiring.configuration import configure
+from ips_common.wiring.store import store
 
 SECONDS = 120
 """Time for one batch; well below the subscription's acknowledgement deadline."""
@@ -18,7 +22,7 @@ SECONDS = 120
 
 @cache
 def _job_settings() -> JobSettings:
-    settings = wiring.configure()
+    settings = configure()
     return JobSettings(
         namespace=settings.namespace,
         worker_image=settings.worker_image,
@@ -34,9 +38,9 @@ def _handle(delivery: Delivery) -> None:
     until = time.monotonic() + SECONDS
     create_batch(
         message,
-        store=wiring.store(),
-        bus=wiring.bus(),
-        clusters=wiring.clusters(),
+        store=store(),
+        bus=bus(),
+        clusters=clusters(),
         settings=_job_settings(),
         seconds_left=lambda: until - time.monotonic(),
     )
@@ -45,5 +49,5 @@ def _handle(delivery: Delivery) -> None:
 @functions_framework.http
 def batch(request: flask.Request) -> push.Answer:
     """Create the Jobs of the batch that the pushed message names."""
-    wiring.configure()
+    configure()
     return push.receive(request, _handle)

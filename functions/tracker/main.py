@@ -9,10 +9,14 @@ import functions_framework
 from functions.tracker.handler import bury, handle
 from functions.tracker.ports import Pace, Ports
 from functions.tracker.runner import Runner, draining
-from ips_common import push, wiring
+from ips_common import push
 from ips_common.bus.envelope import Delivery
 from ips_common.models.message import BatchMessage, Kick, Tick
 from ips_common.verdict import Patience
+from ips_common.wiring.bus import bus
+from ips_common.wiring.clusters import clusters
+from ips_common.wiring.configuration import configure
+from ips_common.wiring.store import store
 
 
 def _now() -> datetime:
@@ -21,25 +25,25 @@ def _now() -> datetime:
 
 @cache
 def _runner() -> Runner:
-    settings = wiring.configure()
+    settings = configure()
     pace = Pace(
         reload=timedelta(seconds=settings.status_poll_interval),
         patience=Patience(pull=timedelta(seconds=settings.pull_grace_seconds)),
     )
-    ports = Ports(wiring.store(), wiring.bus(), wiring.clusters(), _now)
+    ports = Ports(store(), bus(), clusters(), _now)
     return Runner(ports, pace, settings.lease_seconds, draining)
 
 
 def _handle(delivery: Delivery) -> None:
     message: BatchMessage | Kick | Tick | None = delivery.message
     if isinstance(message, BatchMessage):
-        message = bury(message, delivery.attempts, store=wiring.store())
+        message = bury(message, delivery.attempts, store=store())
     if message:
-        handle(message, runner=_runner(), clusters=wiring.clusters(), seconds=wiring.configure().tracker_seconds)
+        handle(message, runner=_runner(), clusters=clusters(), seconds=configure().tracker_seconds)
 
 
 @functions_framework.http
 def tracker(request: flask.Request) -> push.Answer:
     """Track what the pushed message names."""
-    wiring.configure()
+    configure()
     return push.receive(request, _handle)

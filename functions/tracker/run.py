@@ -332,7 +332,8 @@ class ClusterRun:
 
     def _work(self, board: Board, cluster: Cluster | None) -> None:
         task = board.task
-        if cluster is None or self._ports.clock() < self._resting.get(task.task_id, self._ports.clock()):
+        rests_until = self._resting.get(task.task_id)
+        if cluster is None or (rests_until and self._ports.clock() < rests_until):
             return
         with logs.bind(taskId=task.task_id, requestId=task.request_id):
             try:
