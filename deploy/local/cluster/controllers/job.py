@@ -97,6 +97,9 @@ class JobController:
             conditions.append(self._condition("SuccessCriteriaMet", target[1]))
             self._delete(job, pods)
         elif job["spec"]["suspend"]:
+            # Let go first: pods that a suspension deletes are not counted as failed.
+            for pod in pods.active:
+                self._release(pod["metadata"]["namespace"], pod["metadata"]["name"])
             self._delete(job, pods)
         refused = target is None and not self._create_missing(key, job, pods, succeeded, failed)
 

@@ -15,7 +15,8 @@ class Container:
     name: str
     image: str
     policy: str
-    state: dict[str, Any] = field(default_factory=lambda: waiting("PodInitializing"))
+    mounts: tuple[str, ...]
+    state: dict[str, Any]
     last_state: dict[str, Any] = field(default_factory=dict)
     image_id: str = ""
     restarts: int = 0
@@ -24,6 +25,16 @@ class Container:
     def pending(self) -> bool:
         """Whether it has yet to be started, for the first time or again."""
         return "waiting" in self.state
+
+    @property
+    def waiting_for(self) -> str:
+        """The reason it gives for not having been started."""
+        return str(self.state.get("waiting", {}).get("reason", ""))
+
+    @property
+    def crashed(self) -> bool:
+        """Whether it ended and is not to be started again yet."""
+        return self.waiting_for == "CrashLoopBackOff"
 
     @property
     def running(self) -> bool:

@@ -47,6 +47,7 @@ class PodWorker:
         "_cancel_pull",
         "_flow",
         "_host",
+        "_refused",
         "_reported",
         "_resync",
         "_write",
@@ -81,6 +82,7 @@ class PodWorker:
         self._resync: Timer | None = None
         self._write: Timer | None = None
         self._reported = 0.0
+        self._refused: dict[str, tuple[str, str]] = {}
 
     def start(self) -> None:
         """Begin: report that the pod was seen, then work."""
@@ -124,12 +126,11 @@ class PodWorker:
             wait(self._step)
 
     def _sync_pod(self) -> Flow:
+        self._refused.clear()
         for name, reference, policy in self.volumes:
             refusal = yield from self._ensure(reference, policy, "")
             if refusal is not None:
-                # Containers that mount the volume cannot be created; the volume's refusal is theirs.
-                self._block(name, refusal)
-                return
+                self._refused[name] = refusal
         for container in self.init:
             if container.exit_code == 0:
                 continue
@@ -140,7 +141,7 @@ class PodWorker:
             if container.exit_code != 0:
                 return
         for container in self.regular:
-            if container.pending and "CrashLoopBackOff" not in str(container.state):
+            if container.pending and not container.crashed:
                 yield from self._start(container)
 
     def _ensure(self, reference: str, policy: str, path: str) -> Generator[Wait, Any, tuple[str, str] | None]:
@@ -194,7 +195,9 @@ class PodWorker:
         path = f"spec.containers{{{container.name}}}"
         if container in self.init:
             path = f"spec.initContainers{{{container.name}}}"
-        refusal = yield from self._ensure(container.image, container.policy, path)
+        # A volume whose image is missing is told of each container that mounts it; the last one's reason shows.
+        refusals = [self._refused[mount] for mount in container.mounts if mount in self._refused]
+        refusal = refusals[-1] if refusals else (yield from self._ensure(container.image, container.policy, path))
         if refusal is not None:
             self._say("Failed", f"Error: {refusal[0]}", path, warning=True)
             container.state = waiting(*refusal)
@@ -266,24 +269,12 @@ class PodWorker:
         self._report()
         waits = [until for _, until, _ in self._backoff.values() if until > self._host.clock.now()]
         if waits:
-            erred = any(one.state.get("waiting", {}).get("reason") == "ErrImagePull" for one in self._blocked())
+            erred = any(one.waiting_for == "ErrImagePull" for one in (*self.init, *self.regular))
             left = min(waits) - self._host.clock.now()
             soon = min(RELIST_SECONDS, left) if erred else left
             if self._resync is not None:
                 self._resync.cancel()
             self._resync = self._host.clock.after(soon + 0.001, self.sync)
-
-    def _blocked(self) -> list[Container]:
-        return [container for container in (*self.init, *self.regular) if container.pending]
-
-    def _block(self, volume: str, refusal: tuple[str, str]) -> None:
-        spec = self.pod["spec"]
-        specs = {one["name"]: one for field in ("initContainers", "containers") for one in spec.get(field) or ()}
-        first = [container for container in (self.init or self.regular) if container.pending][:1]
-        mounts = [c for c in self.regular if any(m["name"] == volume for m in specs[c.name].get("volumeMounts") or ())]
-        for container in mounts if not self.init else first:
-            container.state = waiting(*refusal)
-        self._say("Failed", f"Error: {refusal[0]}", "", warning=True)
 
     def _stop(self) -> None:
         if self._cancel_pull is not None:
@@ -323,7 +314,8 @@ class PodWorker:
 
 
 def _container(spec: dict[str, Any], start: str) -> Container:
-    return Container(spec["name"], spec["image"], spec["imagePullPolicy"], waiting(start))
+    mounts = tuple(mount["name"] for mount in spec.get("volumeMounts") or ())
+    return Container(spec["name"], spec["image"], spec["imagePullPolicy"], mounts, waiting(start))
 
 
 def _go_duration(seconds: float) -> str:
