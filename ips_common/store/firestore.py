@@ -39,7 +39,7 @@ from ips_common.store.ledger import Ledger, entry
 from ips_common.store.lifecycle import becomes_final, check_change, frees_slot, takes_slot
 from ips_common.store.page import NodePlace, is_task_id, list_nodes, node_start
 from ips_common.store.retention import RETENTION
-from ips_common.store.rpc import TIMEOUT, Rpc, tries
+from ips_common.store.rpc import CONTENTION_TIMEOUT, TIMEOUT, Rpc, tries
 from ips_common.store.shardlist import ShardList
 from ips_common.store.taskdoc import encode_task
 from ips_common.store.tasklist import TaskList, stored_task
@@ -58,9 +58,13 @@ class FirestoreStore(Store):
         *,
         retention: timedelta = RETENTION,
         timeout: float = TIMEOUT,
+        contention_timeout: float = CONTENTION_TIMEOUT,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Make a store; `timeout` bounds each call in seconds, `retention` is how long finished tasks are kept."""
+        """Make a store in which finished tasks are kept for `retention`.
+
+        `timeout` bounds each call and `contention_timeout` each change that others may come between, in seconds.
+        """
         self._client = client
         self._rpc = Rpc(client, timeout)
         self._max_tasks = max_concurrent_tasks
@@ -68,11 +72,12 @@ class FirestoreStore(Store):
         self._list = TaskList(self._rpc, client.collection("tasks"))
         self._shards = ShardList(self._rpc, retention, clock)
         self._clock = clock
+        self._contention_timeout = contention_timeout
 
     def create_task(self, task: Task, key: IdempotencyKey | None = None) -> tuple[Task, bool]:
         """See `Store.create_task`."""
         claim = Claim(self._rpc, key, task) if key else None
-        for _ in tries():
+        for _ in tries(self._contention_timeout):
             commit = Commit(self._rpc)
             commit.create(self._task(task.task_id), encode_task(task, self._retention))
             if claim:
@@ -127,7 +132,7 @@ class FirestoreStore(Store):
         """See `Store.start`."""
         check_change(stored.task, task, starting=True)
         used: Version | None = None
-        for number in tries():
+        for number in tries(self._contention_timeout):
             slots = self._read(self._slots(task)) if takes_slot(task) else None
             if number and slots == used:
                 # The slots stood still, so it was the task or a shard that somebody else wrote.
@@ -161,7 +166,7 @@ class FirestoreStore(Store):
 
     def transition(self, task_id: str, change: Callable[[Task], Task]) -> StoredTask:
         """See `Store.transition`."""
-        for _ in tries():
+        for _ in tries(self._contention_timeout):
             stored = self.task(task_id)
             changed = change(stored.task)
             if changed is stored.task:

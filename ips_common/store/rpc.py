@@ -90,7 +90,7 @@ class Rpc:
         return int(results[0][0].value)
 
 
-def tries(seconds: float = CONTENTION_TIMEOUT) -> Iterator[int]:
+def tries(seconds: float) -> Iterator[int]:
     """Number the tries of a compare-and-set, with a random pause before each but the first, until the time is up."""
     deadline = time.monotonic() + seconds
     for number in itertools.count():

@@ -39,3 +39,11 @@ def make_store(request: pytest.FixtureRequest) -> MakeStore:
 def store(make_store: MakeStore) -> Store:
     """An empty store with two slots in each cluster."""
     return make_store(2)
+
+
+@pytest.fixture(params=["memory", "firestore"])
+def impatient_store(request: pytest.FixtureRequest) -> Store:
+    """A store that does not try for long to come between other writers."""
+    if request.param == "memory":
+        return MemoryStore()
+    return cast("Store", request.getfixturevalue("firestore")(contention_timeout=0.2))

@@ -226,7 +226,8 @@ def test_a_transition_that_changes_nothing_writes_nothing(store: Store) -> None:
     assert store.task("task-0000") == before
 
 
-def test_a_transition_gives_up_when_others_always_come_between(store: Store) -> None:
+def test_a_transition_gives_up_when_others_always_come_between(impatient_store: Store) -> None:
+    store = impatient_store
     put(store, new_task())
 
     def disturbed(task: Task) -> Task:
