@@ -222,13 +222,13 @@ def test_a_function_without_source_is_named(topology: Path, emulators: dict[str,
 
 
 class Command:
-    """`python -m deploy.local run`, as `make run` starts it."""
+    """`python -m deploy.local run`, as `make run` starts it, or another command."""
 
-    def __init__(self, log: Path, **env: str) -> None:
+    def __init__(self, log: Path, name: str = "run", **env: str) -> None:
         self.log = log
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.local", "run"],
+                [sys.executable, "-m", "deploy.local", name],
                 cwd=ROOT,
                 env={**os.environ, "IPS_NODES": "3", **env},
                 stdout=output,
@@ -264,8 +264,8 @@ def command(tmp_path: Path, emulators: dict[str, str]) -> Iterator[Callable[...,
     made: list[Command] = []
     hosts = {f"{name.upper()}_EMULATOR_HOST": host for name, host in emulators.items()}
 
-    def start(**env: str) -> Command:
-        made.append(Command(tmp_path / "output", **(hosts | env)))
+    def start(name: str = "run", **env: str) -> Command:
+        made.append(Command(tmp_path / "output", name, **(hosts | env)))
         return made[-1]
 
     yield start
@@ -274,7 +274,14 @@ def command(tmp_path: Path, emulators: dict[str, str]) -> Iterator[Callable[...,
         one.process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_demo_goes_as_it_must(command: Callable[..., Command]) -> None:
+    demo = command("demo", IPS_NODES="7")
+    assert demo.process.wait(90) == 0, demo.output
+    assert "task failed, as it should be: 0 of 7 nodes hold every image" in demo.output
+    assert "strict order: no Job of a batch before the batch ahead was settled" in demo.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_ends_with_nothing_left_when_it_is_told_to(command: Callable[..., Command], number: signal.Signals) -> None:
     run = command()
     parts = run.ready()
