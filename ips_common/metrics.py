@@ -1,10 +1,10 @@
 """Prometheus figures: tasks from the store, so right however many instances run, and this process's own requests."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
 from time import monotonic
 
-from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -98,24 +98,39 @@ def _bound(bound: float) -> str:
     return "+Inf" if bound == float("inf") else str(bound)
 
 
-class Metrics:
-    """What `/metrics` shows, in a registry of its own, without figures of the process or the platform."""
+class _Requests(Collector):
+    """How long this process's answers took, without the `_created` series that the library adds to each."""
 
-    def __init__(self, read: Callable[[], Figures], *, max_age: float = 5.0) -> None:
-        disable_created_metrics()  # `_created` would be one more series beside every histogram
-        self._registry = CollectorRegistry()
-        self._registry.register(FiguresCollector(read, max_age=max_age))
-        self._requests = Histogram(
+    def __init__(self) -> None:
+        self._histogram = Histogram(
             "prewarm_api_request_duration_seconds",
             "Seconds this instance took to answer.",
             ["method", "path", "status"],
             buckets=REQUEST_BUCKETS,
-            registry=self._registry,
+            registry=None,
         )
+
+    def observe(self, labels: Sequence[str], seconds: float) -> None:
+        self._histogram.labels(*labels).observe(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._histogram.collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family
+
+
+class Metrics:
+    """What `/metrics` shows, in a registry of its own, without figures of the process or the platform."""
+
+    def __init__(self, read: Callable[[], Figures], *, max_age: float = 5.0) -> None:
+        self._requests = _Requests()
+        self._registry = CollectorRegistry()
+        self._registry.register(FiguresCollector(read, max_age=max_age))
+        self._registry.register(self._requests)
 
     def observe_request(self, *, method: str, path: str, status: int, seconds: float) -> None:
         """Count a request; `path` is a route's template, so that its values stay few."""
-        self._requests.labels(method, path, str(status)).observe(seconds)
+        self._requests.observe((method, path, str(status)), seconds)
 
     def text(self) -> bytes:
         """Return everything in the text exposition format."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import BytesIO
 from time import perf_counter
 
@@ -25,6 +25,7 @@ from ips_common.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-Id"
+_MAX_DROPPED = 32 * 1024 * 1024  # bytes; Cloud Run takes no longer requests
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NOBODY = Caller(name=None, may_write=False)
 
@@ -112,8 +113,12 @@ def _problem(problem: Problem) -> Response:
 
 
 def _drop_input() -> None:
-    # functions-framework reads what is left of the request into memory, however much it is; the server itself discards
-    # it in small pieces.
+    # Clients that send everything before they read would not see an answer that comes earlier. What was not read is
+    # thrown away in small pieces here, because functions-framework would read it into memory, however much it is.
+    unread, left = request.environ["wsgi.input"], _MAX_DROPPED
+    with suppress(Exception):  # the caller is gone, or sends what is no body; the server has errors of its own for it
+        while left > 0 and (piece := unread.read(min(left, 65536))):
+            left -= len(piece)
     request.environ["wsgi.input"] = BytesIO()
     request.environ["CONTENT_LENGTH"] = "0"
 

@@ -7,12 +7,14 @@ from collections import Counter
 from typing import Any
 
 from flask import Request
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from functions.api.problems import Problem, Refusal
 
 MAX_BODY = 1024 * 1024
 """Longest body, in bytes."""
+
+_BROKEN = Problem(400, "broken-body", "the body ended early or is not framed as HTTP demands")
 
 JsonObject = dict[str, Any]
 
@@ -31,10 +33,13 @@ def read_object(request: Request) -> JsonObject:
     request.max_content_length = MAX_BODY + 1
     try:
         raw = request.get_data(cache=False)
-    except ClientDisconnected as error:
-        raise Refusal(Problem(400, "incomplete-body", "the body ended early")) from error
+    except Exception as error:
+        # Every server has errors of its own for chunks that are none.
+        raise Refusal(_BROKEN) from error
     if len(raw) > MAX_BODY:
         raise RequestEntityTooLarge
+    if len(raw) < (request.content_length or 0):
+        raise Refusal(_BROKEN)
     return parse_object(raw)
 
 

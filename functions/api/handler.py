@@ -10,7 +10,7 @@ from ips_common.errors import TaskNotFound
 from ips_common.launch import plan_only
 from ips_common.models.results import NodeStatus
 from ips_common.models.task import Task, TaskSpec, TaskStatus
-from ips_common.models.view import CANCELLED, NodePageView, NodeView, PlanView, TaskPageView, TaskView
+from ips_common.models.view import CANCELLED, NodePageView, NodeView, PlannedBatch, PlanView, TaskPageView, TaskView
 from ips_common.naming import new_task_id
 from ips_common.ports.store import IdempotencyKey, StoredTask, TaskPage
 
@@ -80,7 +80,20 @@ def dry_run(spec: TaskSpec, deps: Deps) -> PlanView:
         ClusterUnavailable: the nodes cannot be read now.
         ClusterRefused: the nodes may not be read.
     """
-    return PlanView.of(spec, plan_only(spec, deps.clusters))
+    plan = plan_only(spec, deps.clusters)
+    batches = tuple(
+        PlannedBatch.model_construct(number=number, nodes=tuple(node.name for node in nodes))
+        for number, nodes in enumerate(plan.batches(spec.batch_size), start=1)
+    )
+    return PlanView.model_construct(
+        dry_run=True,
+        cluster=spec.cluster,
+        total_nodes=plan.total,
+        total_batches=len(batches),
+        batches=batches,
+        skipped=tuple(node.name for node in plan.skipped),
+        excluded_nodes=dict(plan.excluded),
+    )
 
 
 def find(task_id: str, deps: Deps) -> StoredTask:

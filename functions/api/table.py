@@ -45,7 +45,7 @@ def _tasks(endpoints: Endpoints) -> tuple[Route, ...]:
                 201: Reply("The task was created.", (TaskView,), headers={"Location": "The path of the task."}),
             },
             problems={
-                400: "The body is not a JSON object.",
+                400: "The body is not a JSON object, or did not arrive whole.",
                 413: "The body is longer than 1 MiB.",
                 415: "The body is not application/json in UTF-8, or is compressed.",
                 422: f"{_INVALID} Or the idempotency key was used with another body.",

@@ -22,7 +22,6 @@ from ips_common.models.task import (
     TaskSpec,
     TaskStatus,
 )
-from ips_common.planning import Plan
 
 CANCELLED = "cancelled"
 """Status shown for a node that had no result when its task was cancelled."""
@@ -264,20 +263,3 @@ class PlanView(View):
     """Nodes that already hold every image."""
     excluded_nodes: Mapping[str, int]
     """Reason → nodes that match the selector and would be left out."""
-
-    @classmethod
-    def of(cls, spec: TaskSpec, plan: Plan) -> "PlanView":
-        """Show a plan."""
-        batches = tuple(
-            PlannedBatch.model_construct(number=number, nodes=tuple(node.name for node in nodes))
-            for number, nodes in enumerate(plan.batches(spec.batch_size), start=1)
-        )
-        return cls.model_construct(
-            dry_run=True,
-            cluster=spec.cluster,
-            total_nodes=plan.total,
-            total_batches=len(batches),
-            batches=batches,
-            skipped=tuple(node.name for node in plan.skipped),
-            excluded_nodes=dict(plan.excluded),
-        )

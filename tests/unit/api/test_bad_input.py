@@ -180,7 +180,7 @@ class TestSize:
             TASKS, data=b'{"images": ["nginx"]}', content_type=JSON, environ_overrides={"CONTENT_LENGTH": "500"}
         )
 
-        problem(answer, 400, "incomplete-body")
+        problem(answer, 400, "broken-body")
 
 
 json_values = st.recursive(
