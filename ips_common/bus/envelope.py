@@ -20,6 +20,7 @@ from ips_common.models.message import BatchMessage, Kick, Tick
 Message = BatchMessage | Kick | Tick
 
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+_LONGEST_QUOTE = 300
 _DEAD_LETTER_COUNT = "CloudPubSubDeadLetterSourceDeliveryCount"
 
 
@@ -58,15 +59,15 @@ def parse_push(body: bytes) -> Delivery:
         parsed = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise MalformedMessage(f"the push is not JSON: {error}") from error
-    envelope = _object(_object(parsed, "push").get("data", parsed) if "message" not in parsed else parsed, "push")
+    push = _object(parsed, "push")
+    envelope = push if "message" in push else _object(push.get("data", push), "push.data")
     message = _object(envelope.get("message"), "push.message")
     message_id = str(message.get("messageId") or message.get("message_id") or "unknown")
     attributes = _object(message.get("attributes") or {}, f"message {message_id}: attributes")
-    attempts = envelope.get("deliveryAttempt") or attributes.get(_DEAD_LETTER_COUNT) or 0
     return Delivery(
         message=_decode(message.get("data"), message_id),
         message_id=message_id,
-        attempts=int(attempts) if str(attempts).isdecimal() else 0,
+        attempts=_count(envelope.get("deliveryAttempt")) or _count(attributes.get(_DEAD_LETTER_COUNT)),
         dead=_DEAD_LETTER_COUNT in attributes,
         attributes={str(name): str(value) for name, value in attributes.items()},
     )
@@ -78,6 +79,11 @@ def _object(value: object, name: str) -> Mapping[str, Any]:
     return value
 
 
+def _count(value: object) -> int:
+    text = str(value)
+    return int(text) if len(text) < 10 and text.isdecimal() else 0
+
+
 def _decode(data: object, message_id: str) -> Message:
     if not isinstance(data, str) or not data:
         raise MalformedMessage(f"message {message_id} has no data")
@@ -87,5 +93,6 @@ def _decode(data: object, message_id: str) -> Message:
         if isinstance(error, ValidationError):
             problem = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in problem["loc"]) or "data"
-            raise MalformedMessage(f"message {message_id}: {where}: {problem['msg']}") from error
+            # The library quotes what it was given, however long that is.
+            raise MalformedMessage(f"message {message_id}: {where}: {problem['msg'][:_LONGEST_QUOTE]}") from error
         raise MalformedMessage(f"message {message_id}: data is not base64: {error}") from error
