@@ -89,13 +89,18 @@ class Store(Protocol):
 
     A slot is taken and given back in the same write that moves a task into and out of `running`, so none can leak; the
     figures of `figures()` are counted in the write that makes a task final, so each counts once.
+
+    What is written comes back as it was, but for the messages of problems: they may be shortened, and if a shard has
+    very many different ones, left out.
     """
 
     def create_task(self, task: Task, key: IdempotencyKey | None = None) -> tuple[Task, bool]:
-        """Store a new task; returns it and True, or the first task of the same key and False.
+        """Store a new task; returns it and True, or the first task of the same key, as it is now, and False.
+
+        A key stands for its task for a day from the task's creation.
 
         Raises:
-            Conflict: the key was used with another body.
+            Conflict: the key was used with another body, or the task's id was.
         """
         ...
 
@@ -124,7 +129,11 @@ class Store(Protocol):
         ...
 
     def open_tasks(self, cluster: str) -> Sequence[StoredTask]:
-        """Return the tasks that still need the tracker: running, waiting for a retry or a cluster, or to clean up."""
+        """Return the tasks that need the tracker, oldest first.
+
+        They run, wait for a retry or a cluster, have something to clean up, or are pending without a reason: created by
+        somebody who has not started them yet, and may have died.
+        """
         ...
 
     def queue(self, cluster: str, limit: int) -> Sequence[StoredTask]:
@@ -146,6 +155,8 @@ class Store(Protocol):
         Raises:
             SlotsFull: no slot is free; nothing was written.
             StaleVersion: the task or a shard was written by somebody else; nothing was written.
+            TaskFinished: `task` would give a finished task another status.
+            Contention: other tasks of the cluster kept starting or ending at the same moment; nothing was written.
         """
         ...
 
@@ -156,6 +167,8 @@ class Store(Protocol):
 
         Raises:
             StaleVersion: the task or a shard was written by somebody else; nothing was written.
+            TaskFinished: `task` would give a finished task another status.
+            ValueError: `task` begins to run; that is for `start`, which takes a slot.
         """
         ...
 
@@ -166,7 +179,9 @@ class Store(Protocol):
 
         Raises:
             TaskNotFound: there is none.
+            TaskFinished: `change` would give a finished task another status.
             Contention: others kept coming between.
+            ValueError: as for `save`.
         """
         ...
 
@@ -181,7 +196,9 @@ class Store(Protocol):
     def nodes(
         self, task_id: str, *, status: str | None = None, limit: int = 100, page_token: str | None = None
     ) -> NodePage:
-        """List a task's nodes, each once, with the entry that counts.
+        """List a task's nodes, each once, with the entry that counts; of one status (`NodeStatus`) if given.
+
+        They come in order of attempt and then of the snapshot. What has no nodes, or does not exist, has an empty page.
 
         Raises:
             InvalidRequest: the page token is none of ours.

@@ -6,6 +6,8 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -136,19 +138,34 @@ def test_a_store_that_does_not_answer_is_said_to_be_unavailable_in_time(monkeypa
     assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
 
 
-def test_work_resumes_soon_after_the_store_is_back(
+def test_a_lost_store_is_looked_for_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{server.getsockname()[1]}")
+        store = FirestoreStore(firestore_client("test-away"), timeout=5)
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(store.task, "task-0000")
+            server.settimeout(0.1)
+            while not call.done():
+                with suppress(TimeoutError):
+                    server.accept()[0].close()
+                    attempts += 1
+        assert isinstance(call.exception(), StoreUnavailable)
+    assert attempts >= 5  # left alone, gRPC makes three or four, and soon one every two minutes
+
+
+def test_work_resumes_when_the_store_is_back(
     firestore_emulator: str, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{port}")
-        store = FirestoreStore(firestore_client(project), timeout=4)
-        for _ in range(11):
-            with pytest.raises(StoreUnavailable):
-                store.ready(1)  # long enough for a channel left alone to have lost its patience
+        store = FirestoreStore(firestore_client(project))
+        with pytest.raises(StoreUnavailable):
+            store.ready(0.5)
     with relaying(firestore_emulator, port):
-        store.create_task(new_task())
+        assert store.create_task(new_task()) == (new_task(), True)
 
 
 def test_an_error_names_the_document_and_keeps_the_original(monkeypatch: pytest.MonkeyPatch) -> None:

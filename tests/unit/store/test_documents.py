@@ -84,9 +84,8 @@ def test_beyond_the_budget_only_the_reason_is_kept() -> None:
         for number in range(5)
     )
     decoded = decode_shard(encode_shard(Shard(0, 0, nodes), message_budget=20))
-    messages = [
-        node.result.images[0].problem.message for node in decoded.nodes if node.result and node.result.images[0].problem
-    ]
+    outcomes = [node.result for node in decoded.nodes if node.result]
+    messages = [image.problem.message for outcome in outcomes for image in outcome.images if image.problem]
     assert messages == ["message 0", "message 1", "", "", ""]
     assert encode_shard(decoded, message_budget=20) == encode_shard(decoded)
 

@@ -40,7 +40,8 @@ def test_a_lasting_failure_is_not(failure: type[api.GoogleAPICallError]) -> None
 
 
 def test_the_last_failure_is_raised_when_the_time_is_up() -> None:
-    server = Server(*(api.ServiceUnavailable(str(number)) for number in range(1000)))
+    away: type[api.GoogleAPICallError] = api.ServiceUnavailable
+    server = Server(*(away(str(number)) for number in range(1000)))
     with pytest.raises(api.ServiceUnavailable):
         repeat(server, timeout=0.2)
     assert 1 < len(server.repeated) < 1000
