@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.local.cluster.controllers.job import TRACKING
+from deploy.local.cluster.controllers.job_pods import TRACKING
 from deploy.local.cluster.errors import ApiError
 from deploy.local.cluster.kinds import EVENTS, JOBS, NAMESPACES, PODS, RESOURCEQUOTAS
 from tests.unit.cluster_sim.simulated import NAMESPACE, Simulated, job

@@ -164,10 +164,18 @@ class TestWatches:
     def test_initial_events_end_with_a_bookmark(self, api: Client) -> None:
         query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
         with api.open("GET", f"{NODES}?{query}&timeoutSeconds=1") as response:
-            *nodes, mark = [json.loads(line) for line in response.read().splitlines()]
+            *nodes, mark, last = [json.loads(line) for line in response.read().splitlines()]
         assert [node["type"] for node in nodes] == ["ADDED"] * 3
         assert mark["type"] == "BOOKMARK"
         assert mark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+        # Another bookmark, before the time is up, tells where to go on.
+        assert last["type"] == "BOOKMARK"
+        assert "annotations" not in last["object"]["metadata"]
+
+    def test_a_long_selector_is_read(self, api: Client) -> None:
+        names = "%2C".join(f"node-{i:05d}" for i in range(3000))
+        found = api.send("GET", f"{NODES}?labelSelector=kubernetes.io%2Fhostname%20in%20%28{names}%29").body
+        assert len(found["items"]) == 3
 
     def test_a_watch_ends_after_its_time(self, api: Client) -> None:
         with api.open("GET", f"{NODES}?watch=1&timeoutSeconds=1") as response:

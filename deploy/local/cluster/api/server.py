@@ -29,6 +29,10 @@ _SIM = "/sim"
 # The real server refuses larger bodies; etcd could not hold them.
 _MOST_BODY_BYTES = 3 * 1024 * 1024
 _CLOSE_SECONDS = 0.3
+# Go's HTTP server keeps idle connections and takes long selectors; aiohttp's defaults would surprise clients.
+_AS_GO: dict[str, Any] = {"keepalive_timeout": 3600.0, "max_line_size": 1 << 20, "max_field_size": 1 << 20}
+# Nobody waits for the answer any more; as some proxies log it.
+_CLIENT_GONE = 499
 
 
 class ApiServer:
@@ -50,7 +54,7 @@ class ApiServer:
 
     async def start(self, port: int, context: ssl.SSLContext) -> int:
         """Serve; returns the port, which is chosen if 0 was asked for."""
-        server = web.Server(self._handle, access_log=None)
+        server = web.Server(self._handle, handler_cancellation=True, access_log=None, **_AS_GO)
         self._runner = web.ServerRunner(server, handle_signals=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, port, ssl_context=context, backlog=1024, shutdown_timeout=_CLOSE_SECONDS)
@@ -67,7 +71,7 @@ class ApiServer:
         target, _, query = request.path_qs.partition("?")
         path = unquote(target)
         who: User = ANONYMOUS
-        verb, resource, code = request.method.lower(), path, 500
+        verb, resource, code = request.method.lower(), path, _CLIENT_GONE
         try:
             who = self._authenticate(request)
             parameters = dict(parse_qsl(query, keep_blank_values=True))

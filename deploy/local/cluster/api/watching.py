@@ -92,6 +92,10 @@ class Watcher:
             self._wake.clear()
             now = loop.time()
             if now >= until:
+                if bookmark_seconds:
+                    # Where to go on from, before the time is up.
+                    self._mark()
+                    await response.write(b"".join(self._pending))
                 return
             if bookmark_seconds and now >= mark:
                 self._mark()

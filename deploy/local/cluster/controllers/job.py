@@ -3,18 +3,25 @@
 `sync` is the whole story, in the order the real controller tells it.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.local.cluster.clock import Clock, seconds_of, stamp
+from deploy.local.cluster.controllers.job_pods import (
+    COMPONENT,
+    TRACKING,
+    JobPods,
+    Pods,
+    controlling_job,
+    is_ready,
+    set_unless_zero,
+    uncounted,
+)
 from deploy.local.cluster.controllers.queue import WorkQueue
-from deploy.local.cluster.errors import ApiError
 from deploy.local.cluster.events import EventRecorder
 from deploy.local.cluster.kinds import JOBS, PODS
 from deploy.local.cluster.registry import DeleteOptions, Registry
 from deploy.local.cluster.store import Change, Key
 
-TRACKING = "batch.kubernetes.io/job-tracking"
 # The real controller gathers a Job's pod changes for a second before it looks.
 POD_BATCH_SECONDS = 1.0
 POD_BACKOFF_SECONDS, POD_BACKOFF_MOST = 10.0, 600.0
@@ -23,18 +30,6 @@ CREATE_BACKOFF_SECONDS, CREATE_BACKOFF_MOST = 1.0, 60.0
 _COMPLETE = ("CompletionsReached", "Reached expected number of succeeded pods")
 _DEADLINE = ("DeadlineExceeded", "Job was active longer than specified deadline")
 _BACKOFF = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
-Pod = dict[str, Any]
-
-
-@dataclass(slots=True)
-class _Pods:
-    """A Job's pods, sorted by what they mean to it."""
-
-    active: list[Pod] = field(default_factory=list)
-    terminating: list[Pod] = field(default_factory=list)
-    # Ended but not counted yet: still held by the tracking finalizer.
-    succeeded: list[Pod] = field(default_factory=list)
-    failed: list[Pod] = field(default_factory=list)
 
 
 class JobController:
@@ -45,8 +40,9 @@ class JobController:
         self._store = registry.store
         self._events = events
         self._clock = clock
+        self._pods = JobPods(registry, events)
         self._queue = WorkQueue(clock, self.sync)
-        self._orphans = WorkQueue(clock, self._release_orphan)
+        self._orphans = WorkQueue(clock, self._pods.release_key)
         self._last_failure: dict[str, float] = {}
         self._store.listen(JOBS, self._on_job)
         self._store.listen(PODS, self._on_pod)
@@ -62,7 +58,7 @@ class JobController:
 
     def _on_pod(self, change: Change) -> None:
         meta = change.item.obj["metadata"]
-        owner = _controller(meta)
+        owner = controlling_job(meta)
         job = self._store.get(JOBS, (meta["namespace"], owner["name"])) if owner else None
         if owner and job is not None and job.obj["metadata"]["uid"] == owner["uid"]:
             if change.type != "ADDED":
@@ -77,12 +73,12 @@ class JobController:
             return
         job = item.obj
         if _finished(job):
-            self._release_all(job)
+            self._pods.release_all(job)
             self._expire(key, job)
             return
         status = dict(job["status"])
         conditions = list(status.get("conditions") or ())
-        pods = self._sort(job)
+        pods = self._pods.sort(job)
         failed = status.get("failed", 0) + len(pods.failed)
         succeeded = status.get("succeeded", 0) + len(pods.succeeded)
         if pods.failed:
@@ -92,49 +88,27 @@ class JobController:
         target = self._target(job, status, conditions, failed, succeeded)
         if target is not None and target[0] == "Failed" and not _has(conditions, "FailureTarget"):
             conditions.append(self._condition("FailureTarget", target[1]))
-            self._delete(job, pods)
+            self._pods.delete(job, pods)
         elif target is not None and target[0] == "Complete" and not _has(conditions, "SuccessCriteriaMet"):
             conditions.append(self._condition("SuccessCriteriaMet", target[1]))
-            self._delete(job, pods)
+            self._pods.delete(job, pods)
         elif job["spec"]["suspend"]:
             # Let go first: pods that a suspension deletes are not counted as failed.
-            for pod in pods.active:
-                self._release(pod["metadata"]["namespace"], pod["metadata"]["name"])
-            self._delete(job, pods)
+            self._pods.release(*pods.active)
+            self._pods.delete(job, pods)
         refused = target is None and not self._create_missing(key, job, pods, succeeded, failed)
 
-        _set(status, "conditions", conditions)
-        _set(status, "active", len(pods.active))
+        set_unless_zero(status, "conditions", conditions)
+        set_unless_zero(status, "active", len(pods.active))
         status["terminating"] = len(pods.terminating)
-        status["ready"] = sum(_ready(pod) for pod in pods.active)
-        status["uncountedTerminatedPods"] = _uids(succeeded=pods.succeeded, failed=pods.failed)
+        status["ready"] = sum(is_ready(pod) for pod in pods.active)
+        status["uncountedTerminatedPods"] = uncounted(pods)
         self._write(key, status)
         self._count(key, job, pods, target)
         if refused:
             self._queue.retry(key, CREATE_BACKOFF_SECONDS, CREATE_BACKOFF_MOST)
         else:
             self._queue.forget(key)
-
-    def _sort(self, job: dict[str, Any]) -> _Pods:
-        pods = _Pods()
-        for kind, item in self._store.owned_by(job["metadata"]["uid"]):
-            if kind is not PODS:
-                continue
-            pod, meta = item.obj, item.obj["metadata"]
-            phase = pod["status"]["phase"]
-            held = TRACKING in meta.get("finalizers", ())
-            if phase == "Succeeded":
-                if held:
-                    pods.succeeded.append(pod)
-            elif phase == "Failed" or meta.get("deletionTimestamp"):
-                # A pod on its way out counts as failed: it may never get as far as a phase.
-                if held:
-                    pods.failed.append(pod)
-                if phase != "Failed":
-                    pods.terminating.append(pod)
-            else:
-                pods.active.append(pod)
-        return pods
 
     def _suspend_or_start(self, job: dict[str, Any], status: dict[str, Any], conditions: list[dict[str, Any]]) -> None:
         """Keep startTime and the Suspended condition; the deadline runs from startTime."""
@@ -185,16 +159,7 @@ class JobController:
             return "Complete", _COMPLETE
         return None
 
-    def _delete(self, job: dict[str, Any], pods: _Pods) -> None:
-        for pod in pods.active:
-            key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
-            self._registry.delete(PODS, key, DeleteOptions(policy="Background"))
-            self._event(job, "SuccessfulDelete", f"Deleted pod: {key[1]}")
-            if (item := self._store.get(PODS, key)) is not None:
-                pods.terminating.append(item.obj)
-        pods.active.clear()
-
-    def _create_missing(self, key: Key, job: dict[str, Any], pods: _Pods, succeeded: int, failed: int) -> bool:
+    def _create_missing(self, key: Key, job: dict[str, Any], pods: Pods, succeeded: int, failed: int) -> bool:
         """Create the pods that are missing; False if one was refused."""
         spec = job["spec"]
         if spec["suspend"] or job["metadata"].get("deletionTimestamp"):
@@ -209,40 +174,19 @@ class JobController:
             if left > 0:
                 self._queue.add_after(key, left)
                 return True
-        return all(self._create_pod(job, pods) for _ in range(missing))
+        return all(self._pods.create(job, pods) for _ in range(missing))
 
-    def _create_pod(self, job: dict[str, Any], pods: _Pods) -> bool:
-        meta = job["metadata"]
-        template = job["spec"]["template"]
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
-        pod_meta = {
-            "generateName": meta["name"] + "-",
-            **(template.get("metadata") or {}),
-            "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
-            "finalizers": [TRACKING],
-        }
-        pod = {"metadata": pod_meta, "spec": template["spec"]}
-        try:
-            item, _ = self._registry.create(PODS, meta["namespace"], pod, of_template=True)
-        except ApiError as error:
-            self._event(job, "FailedCreate", f"Error creating: {error.message}", warning=True)
-            return False
-        pods.active.append(item.obj)
-        self._event(job, "SuccessfulCreate", f"Created pod: {item.key[1]}")
-        return True
-
-    def _count(self, key: Key, job: dict[str, Any], pods: _Pods, target: tuple[str, tuple[str, str]] | None) -> None:
+    def _count(self, key: Key, job: dict[str, Any], pods: Pods, target: tuple[str, tuple[str, str]] | None) -> None:
         """Let counted pods go, and end the Job once nothing of it runs any more."""
-        for pod in (*pods.succeeded, *pods.failed):
-            self._release(pod["metadata"]["namespace"], pod["metadata"]["name"])
+        self._pods.release(*pods.succeeded, *pods.failed)
         item = self._store.get(JOBS, key)
         if item is None:
             return
         status = dict(item.obj["status"])
-        _set(status, "succeeded", status.get("succeeded", 0) + len(pods.succeeded))
-        _set(status, "failed", status.get("failed", 0) + len(pods.failed))
+        set_unless_zero(status, "succeeded", status.get("succeeded", 0) + len(pods.succeeded))
+        set_unless_zero(status, "failed", status.get("failed", 0) + len(pods.failed))
         status["uncountedTerminatedPods"] = {}
-        left = self._sort(item.obj)
+        left = self._pods.sort(item.obj)
         status["terminating"] = len(left.terminating)
         if target is not None and not left.active and not left.terminating and not left.failed:
             status["conditions"] = [*status.get("conditions", ()), self._condition(*target)]
@@ -268,25 +212,6 @@ class JobController:
         else:
             self._registry.delete(JOBS, key, DeleteOptions(policy="Foreground", uid=job["metadata"]["uid"]))
 
-    def _release_all(self, job: dict[str, Any]) -> None:
-        for kind, item in self._store.owned_by(job["metadata"]["uid"]):
-            if kind is PODS and TRACKING in item.obj["metadata"].get("finalizers", ()):
-                self._release(*item.key)
-
-    def _release_orphan(self, key: Key) -> None:
-        self._release(*key)
-
-    def _release(self, namespace: str, name: str) -> None:
-        """Take the finalizer by which the Job holds a pod until it is counted."""
-
-        def without(pod: dict[str, Any]) -> dict[str, Any]:
-            meta = dict(pod["metadata"])
-            left = [one for one in meta.get("finalizers", ()) if one != TRACKING]
-            _set(meta, "finalizers", left)
-            return {**pod, "metadata": meta}
-
-        self._registry.edit(PODS, (namespace, name), without)
-
     def _write(self, key: Key, status: dict[str, Any]) -> None:
         self._registry.edit(JOBS, key, lambda job: {**job, "status": status})
 
@@ -296,15 +221,7 @@ class JobController:
         return {"type": kind, "status": status, **times, "reason": why[0], "message": why[1]}
 
     def _event(self, job: dict[str, Any], reason: str, message: str, *, warning: bool = False) -> None:
-        self._events.record(JOBS, job, reason, message, component="job-controller", warning=warning)
-
-
-def _controller(meta: dict[str, Any]) -> dict[str, Any] | None:
-    """The Job that controls a pod."""
-    for owner in meta.get("ownerReferences") or ():
-        if owner.get("controller") and owner["kind"] == "Job":
-            return dict(owner)
-    return None
+        self._events.record(JOBS, job, reason, message, component=COMPONENT, warning=warning)
 
 
 def _finished(job: dict[str, Any]) -> bool:
@@ -314,19 +231,3 @@ def _finished(job: dict[str, Any]) -> bool:
 
 def _has(conditions: list[dict[str, Any]], kind: str) -> bool:
     return any(one["type"] == kind for one in conditions)
-
-
-def _ready(pod: Pod) -> bool:
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions") or ())
-
-
-def _uids(**pods: list[Pod]) -> dict[str, list[str]]:
-    return {name: [pod["metadata"]["uid"] for pod in some] for name, some in pods.items() if some}
-
-
-def _set(status: dict[str, Any], field_name: str, value: Any) -> None:
-    """Go leaves zero counts and empty lists out."""
-    if value:
-        status[field_name] = value
-    else:
-        status.pop(field_name, None)

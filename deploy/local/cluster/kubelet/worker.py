@@ -5,27 +5,28 @@ the regular containers, each waiting for its image before the next is looked at.
 """
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, Protocol
 
-from deploy.local.cluster.clock import Clock, Timer, stamp
-from deploy.local.cluster.kubelet.images import Image, Registry, is_valid
-from deploy.local.cluster.kubelet.pulling import Pipe
+from deploy.local.cluster.clock import Timer, stamp
+from deploy.local.cluster.kubelet.pod_images import (
+    BACKOFF_FIRST,
+    BACKOFF_MOST,
+    Node,
+    PodImages,
+    Refusal,
+    Wait,
+    go_duration,
+)
 from deploy.local.cluster.kubelet.status import Container, phase, pod_status, running, terminated, waiting
-from deploy.local.cluster.scenario import KubeletSettings
 
-BACKOFF_FIRST, BACKOFF_MOST = 10.0, 300.0
 # The kubelet notices what its runtime did at its next relist, a second later at most.
 RELIST_SECONDS = 1.0
 _KILLED = 137
 
 
-class Host(Protocol):
-    """What a worker needs of its node and kubelet."""
-
-    clock: Clock
-    settings: KubeletSettings
-    registry: Registry
-    pipe: Pipe
+class Host(Node, Protocol):
+    """What a worker needs of its kubelet."""
 
     def report(self, worker: "PodWorker", status: dict[str, Any]) -> None:
         """Write the pod's status to the API server."""
@@ -34,8 +35,6 @@ class Host(Protocol):
         """Record an Event about the pod."""
 
 
-# What SyncPod waits for: a function that starts something and is given the call that ends the wait.
-Wait = Callable[[Callable[[Any], None]], None]
 Flow = Generator[Wait, Any, Any]
 
 
@@ -43,10 +42,9 @@ class PodWorker:
     """One pod on one node."""
 
     __slots__ = (
-        "_backoff",
-        "_cancel_pull",
         "_flow",
         "_host",
+        "_images",
         "_refused",
         "_reported",
         "_resync",
@@ -77,12 +75,11 @@ class PodWorker:
         self.ended = False
         self.last_status = pod["status"]
         self._flow: Flow | None = None
-        self._backoff: dict[str, tuple[float, float, str]] = {}
-        self._cancel_pull: Callable[[], None] | None = None
+        self._images = PodImages(host, partial(host.say, self))
         self._resync: Timer | None = None
         self._write: Timer | None = None
         self._reported = 0.0
-        self._refused: dict[str, tuple[str, str]] = {}
+        self._refused: dict[str, Refusal] = {}
 
     def start(self) -> None:
         """Begin: report that the pod was seen, then work."""
@@ -128,7 +125,7 @@ class PodWorker:
     def _sync_pod(self) -> Flow:
         self._refused.clear()
         for name, reference, policy in self.volumes:
-            refusal = yield from self._ensure(reference, policy, "")
+            refusal = yield from self._images.ensure(reference, policy, "")
             if refusal is not None:
                 self._refused[name] = refusal
         for container in self.init:
@@ -144,60 +141,15 @@ class PodWorker:
             if container.pending and not container.crashed:
                 yield from self._start(container)
 
-    def _ensure(self, reference: str, policy: str, path: str) -> Generator[Wait, Any, tuple[str, str] | None]:
-        """EnsureImageExists: None once the image is there, else the reason and message why not."""
-        if not is_valid(reference):
-            message = f'couldn\'t parse image name "{reference}": invalid reference format'
-            said = f'Failed to apply default image tag "{reference}": {message}'
-            self._say("InspectFailed", said, path, warning=True)
-            return "InvalidImageName", said
-        image = self._host.registry.image(reference)
-        present = reference in self._host.pipe.present
-        if present and policy != "Always":
-            said = f'Container image "{reference}" already present on machine and can be accessed by the pod'
-            self._say("Pulled", said, path)
-            return None
-        if policy == "Never":
-            said = f'Container image "{reference}" is not present with pull policy of Never'
-            self._say("ErrImageNeverPull", said, path, warning=True)
-            return "ErrImageNeverPull", said
-        delay, until, error = self._backoff.get(reference, (0.0, 0.0, ""))
-        now = self._host.clock.now()
-        if now < until:
-            self._say("BackOff", f'Back-off pulling image "{reference}"', path)
-            return "ImagePullBackOff", f'Back-off pulling image "{reference}": ErrImagePull: {error}'
-        self._say("Pulling", f'Pulling image "{reference}"', path)
-        failure, pulling, waited = yield self._pull(image)
-        if failure is None:
-            size = f"Image size: {image.size} bytes."
-            took = f"in {_go_duration(pulling)} ({_go_duration(waited)} including waiting)"
-            self._say("Pulled", f'Successfully pulled image "{reference}" {took}. {size}', path)
-            self._backoff.pop(reference, None)
-            return None
-        scale = self._host.settings.backoff_scale
-        delay = min(delay * 2, BACKOFF_MOST * scale) or BACKOFF_FIRST * scale
-        self._backoff[reference] = (delay, self._host.clock.now() + delay, failure)
-        self._say("Failed", f'Failed to pull image "{reference}": {failure}', path, warning=True)
-        return "ErrImagePull", failure
-
-    def _pull(self, image: Image) -> Wait:
-        def begin(resume: Callable[[Any], None]) -> None:
-            def done(error: str | None, pulling: float, waited: float) -> None:
-                self._cancel_pull = None
-                resume((error, pulling, waited))
-
-            self._cancel_pull = lambda: self._host.pipe.forget(done)
-            self._host.pipe.pull(image, done)
-
-        return begin
-
     def _start(self, container: Container) -> Generator[Wait, Any, bool]:
         path = f"spec.containers{{{container.name}}}"
         if container in self.init:
             path = f"spec.initContainers{{{container.name}}}"
         # A volume whose image is missing is told of each container that mounts it; the last one's reason shows.
         refusals = [self._refused[mount] for mount in container.mounts if mount in self._refused]
-        refusal = refusals[-1] if refusals else (yield from self._ensure(container.image, container.policy, path))
+        refusal = (
+            refusals[-1] if refusals else (yield from self._images.ensure(container.image, container.policy, path))
+        )
         if refusal is not None:
             self._say("Failed", f"Error: {refusal[0]}", path, warning=True)
             container.state = waiting(*refusal)
@@ -247,7 +199,7 @@ class PodWorker:
         delay = min(BACKOFF_FIRST * 2**container.restarts, BACKOFF_MOST) * scale
         container.last_state = container.state
         meta = self.pod["metadata"]
-        said = f"back-off {_go_duration(delay)} restarting failed container={container.name} "
+        said = f"back-off {go_duration(delay)} restarting failed container={container.name} "
         said += f"pod={meta['name']}_{meta['namespace']}({meta['uid']})"
         container.state = waiting("CrashLoopBackOff", said)
         container.restarts += 1
@@ -267,19 +219,16 @@ class PodWorker:
             self.ended = True
             return
         self._report()
-        waits = [until for _, until, _ in self._backoff.values() if until > self._host.clock.now()]
-        if waits:
+        left = self._images.next_try()
+        if left is not None:
             erred = any(one.waiting_for == "ErrImagePull" for one in (*self.init, *self.regular))
-            left = min(waits) - self._host.clock.now()
             soon = min(RELIST_SECONDS, left) if erred else left
             if self._resync is not None:
                 self._resync.cancel()
             self._resync = self._host.clock.after(soon + 0.001, self.sync)
 
     def _stop(self) -> None:
-        if self._cancel_pull is not None:
-            self._cancel_pull()
-            self._cancel_pull = None
+        self._images.give_up()
         for timer in (self._resync, self._write):
             if timer is not None:
                 timer.cancel()
@@ -316,13 +265,3 @@ class PodWorker:
 def _container(spec: dict[str, Any], start: str) -> Container:
     mounts = tuple(mount["name"] for mount in spec.get("volumeMounts") or ())
     return Container(spec["name"], spec["image"], spec["imagePullPolicy"], mounts, waiting(start))
-
-
-def _go_duration(seconds: float) -> str:
-    """A duration as Go prints it, to the millisecond."""
-    millis = round(seconds * 1000)
-    if millis < 1000:
-        return f"{millis}ms" if millis else "0s"
-    minutes, rest = divmod(millis, 60_000)
-    text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
-    return f"{minutes}m{text}" if minutes else text
