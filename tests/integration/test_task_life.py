@@ -101,7 +101,9 @@ def test_killed_function_costs_time_but_no_result(stack: Stack, tasks: Tasks, ku
     assert done["status"] == "completed"
     assert done["progress"]["completedNodes"] == 20
     names = [job.metadata.name for job in kube.jobs(task_id)]
-    assert len(names) == len(set(names)) == 20
+    assert sorted(job.metadata.annotations["image-prewarm/node"] for job in kube.jobs(task_id)) == [
+        f"node-{n:05}" for n in range(20)
+    ], names
 
 
 def test_slots_and_queue_let_every_task_through(tasks: Tasks) -> None:
