@@ -132,6 +132,23 @@ def test_a_message_reaches_the_function_of_its_subscription(small: Stack) -> Non
     until(lambda: f'got {source} {{"say": "hello"}}' in small.logs("echo"))
 
 
+def test_a_subscription_is_as_the_topology_says(small: Stack) -> None:
+    base = f"http://{small.env['PUBSUB_EMULATOR_HOST']}/v1/projects/{small.project}"
+    subscription = get(f"{base}/subscriptions/voices-push")
+    topics = f"projects/{small.project}/topics"
+    assert subscription["pushConfig"]["pushEndpoint"] == f"{small.url('echo')}/{topics}/voices"
+    assert subscription["ackDeadlineSeconds"] == 330
+    assert subscription["messageRetentionDuration"] == "86400s"
+    assert subscription["retryPolicy"] == {"minimumBackoff": "1s", "maximumBackoff": "60s"}
+    assert subscription["deadLetterPolicy"] == {"deadLetterTopic": f"{topics}/silence", "maxDeliveryAttempts": 5}
+
+
+def test_an_emulator_that_refuses_is_named(small: Stack) -> None:
+    messaging = Messaging(small.env["PUBSUB_EMULATOR_HOST"], small.project)
+    with pytest.raises(StackError, match=r"refuses POST topics/nowhere:publish: .*NOT_FOUND"):
+        messaging.publish("nowhere", {})
+
+
 def test_the_cluster_has_the_namespace_and_the_functions_have_least_rights(small: Stack) -> None:
     admin: Any = client.CoreV1Api(_config.new_client_from_config(str(small.kubeconfig)))
     least: Any = client.CoreV1Api(_config.new_client_from_config(str(small.kubeconfig), "ips"))
