@@ -26,7 +26,12 @@ class Page:
 
 
 async def pages(
-    transport: Transport, call: Call, deadline: float, params: Mapping[str, str] | None = None
+    transport: Transport,
+    call: Call,
+    deadline: float,
+    params: Mapping[str, str] | None = None,
+    *,
+    patience: float | None = None,
 ) -> AsyncIterator[Page]:
     """List objects page by page; all pages are of one moment.
 
@@ -39,7 +44,7 @@ async def pages(
     limit, token = _FIRST_ITEMS, ""
     while True:
         query = dict(params or {}) | {"limit": str(limit)} | ({"continue": token} if token else {})
-        page, token, size = _parse((await transport.ask(call, deadline, params=query)).body)
+        page, token, size = _parse((await transport.ask(call, deadline, params=query, patience=patience)).body)
         if page.items:
             limit = max(10, min(MAX_ITEMS, _PAGE_BYTES * len(page.items) // size))
         yield page

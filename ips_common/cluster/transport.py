@@ -72,6 +72,7 @@ class Transport:
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
         discard: bool = False,
+        patience: float | None = None,
     ) -> Answer:
         """Send a request until it is answered for good, and return that answer, good or bad.
 
@@ -83,6 +84,7 @@ class Transport:
             params: the query.
             body: JSON.
             discard: whether to throw a good answer's body away as it comes.
+            patience: seconds after which a failure is final, though a slow answer may still take until `deadline`.
 
         Raises:
             ClusterUnavailable: no final answer came in time.
@@ -98,16 +100,18 @@ class Transport:
                         return Answer(response.status, b"")
                     return await _read(response)
 
-        return await self._insist(call, deadline, once)
+        return await self._insist(call, deadline, once, patience)
 
-    async def ask(self, call: Call, deadline: float, *, params: Mapping[str, str] | None = None) -> Answer:
+    async def ask(
+        self, call: Call, deadline: float, *, params: Mapping[str, str] | None = None, patience: float | None = None
+    ) -> Answer:
         """Send a request and return a good answer.
 
         Raises:
             ClusterUnavailable: no final answer came in time.
             ClusterRefused: the server said no.
         """
-        answer = await self.send(call, deadline, params=params)
+        answer = await self.send(call, deadline, params=params, patience=patience)
         if not answer.ok:
             raise failure(self.cluster, call, answer)
         return answer
@@ -151,9 +155,16 @@ class Transport:
         if session:
             await session.close()
 
-    async def _insist(self, call: Call, deadline: float, once: Callable[[Access, float], Awaitable[T]]) -> T:
+    async def _insist(
+        self,
+        call: Call,
+        deadline: float,
+        once: Callable[[Access, float], Awaitable[T]],
+        patience: float | None = None,
+    ) -> T:
         """Try until there is an answer that would not change, obeying Retry-After."""
         loop = asyncio.get_running_loop()
+        no_retry_from = deadline if patience is None else min(deadline, loop.time() + patience)
         renewed = False
         for attempt in count():
             left = deadline - loop.time()
@@ -176,7 +187,7 @@ class Transport:
                     await self._renew(access)
                     continue
             delay = self.pace.delay(attempt, retry_after)
-            if loop.time() + delay >= deadline:
+            if loop.time() + delay >= no_retry_from:
                 raise problem
             await asyncio.sleep(delay)
         raise AssertionError  # pragma: no cover - count() has no end

@@ -22,7 +22,7 @@ class Rhythm:
 
     Args:
         list: for a whole list to arrive.
-        open: for a watch to begin, before it counts as lost.
+        open: for a server that fails to come to itself, before the watch counts as lost.
         stream: a watch's length; shorter than what proxies allow a connection.
         slack: after the end of a stream, before a silent connection counts as dead.
         poll: between lists where watching is not allowed.
@@ -93,7 +93,9 @@ class Watcher:
         """Tell all objects of a kind; returns the version they are of."""
         deadline = asyncio.get_running_loop().time() + self._rhythm.list
         version = ""
-        async for page in pages(self._transport, self._call("list", kind), deadline, {"labelSelector": SELECTOR}):
+        query = {"labelSelector": SELECTOR}
+        call = self._call("list", kind)
+        async for page in pages(self._transport, call, deadline, query, patience=self._rhythm.open):
             found = [seen_now for item in page.items if (seen_now := observe(kind, "ADDED", item))]
             keys = {(kind, each.name): each.key for each in found}
             seen.update(keys)
