@@ -1,7 +1,7 @@
 """One store after the other: the fake and the real one behind the same name."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import pytest
@@ -10,6 +10,7 @@ from ips_common.ports.store import Store
 from ips_common.store.client import firestore_client
 from ips_common.store.firestore import FirestoreStore
 from ips_common.store.memory import MemoryStore
+from tests.contract.relay import Relay, relaying
 
 MakeStore = Callable[[int], Store]
 
@@ -47,3 +48,11 @@ def impatient_store(request: pytest.FixtureRequest) -> Store:
     if request.param == "memory":
         return MemoryStore()
     return cast("Store", request.getfixturevalue("firestore")(contention_timeout=0.2))
+
+
+@pytest.fixture
+def relayed(firestore_emulator: str, project: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Relay]]:
+    """A store whose calls are counted, and can be disturbed, on the way."""
+    with relaying(firestore_emulator) as (relay, host):
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", host)
+        yield FirestoreStore(firestore_client(project), 10), relay
