@@ -88,6 +88,9 @@ class Simulated:
     def node(self, name: str = "node-00001", **settings: Any) -> None:
         self.plane.kubelets.set_nodes(NodeSettings(pattern=name, **settings))
 
+    def holds(self, image: str, node: str = "node-00001") -> bool:
+        return self.plane.kubelets.nodes[node].pipe.holds(image)
+
     def node_images(self, name: str = "node-00001") -> list[str]:
         return [image["names"][-1] for image in self.need(NODES, name)["status"].get("images", [])]
 

@@ -87,6 +87,16 @@ class TestPulls:
         said = f'Container image "{ONE}" already present on machine and can be accessed by the pod'
         assert ("Pulled", said) in cluster.events("j-")
 
+    def test_present_image_is_known_by_its_short_name_and_its_digest(self) -> None:
+        cluster = simulated()
+        cluster.node(images=["docker.io/library/nginx:1"])
+        (reported,) = cluster.need(NODES, "node-00001")["status"]["images"]
+        pinned, named = reported["names"]
+        assert named == "docker.io/library/nginx:1"
+        cluster.create(JOBS, job("j", "nginx:1", "nginx@" + pinned.partition("@")[2], pinned))
+        cluster.wait(0.1)
+        assert cluster.states("j") == [0, 0, 0]
+
     def test_always_asks_the_registry_even_if_present(self) -> None:
         cluster = simulated()
         cluster.node(images=["one.example/a:latest"])
@@ -141,7 +151,7 @@ class TestPulls:
         cluster.delete(JOBS, "first", policy="Background")
         cluster.wait(2)
         assert cluster.states("second") == [0]
-        assert "slow60.example/a:1" not in cluster.plane.kubelets.nodes["node-00001"].pipe.present
+        assert not cluster.holds("slow60.example/a:1")
 
     def test_full_disk_refuses_what_does_not_fit(self) -> None:
         cluster = simulated()
@@ -166,7 +176,7 @@ class TestImageVolumes:
         cluster = simulated()
         cluster.create(JOBS, job("j", TWO, volumes=(ONE,)))
         cluster.wait(1.5)
-        assert list(cluster.plane.kubelets.nodes["node-00001"].pipe.present) == [ONE]
+        assert (cluster.holds(ONE), cluster.holds(TWO)) == (True, False)
         cluster.wait(3)
         assert cluster.states("j") == [0]
 
@@ -176,7 +186,7 @@ class TestImageVolumes:
         cluster.wait(5)
         assert cluster.states("j") == ["ImagePullBackOff"]
         # The other volume was pulled all the same, the container's own image was not looked at.
-        assert list(cluster.plane.kubelets.nodes["node-00001"].pipe.present) == [TWO]
+        assert (cluster.holds(TWO), cluster.holds(ONE)) == (True, False)
 
 
 class TestPods:

@@ -21,9 +21,10 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image as a registry offers it; `error` is why a pull of it fails."""
+    """An image as a registry offers it; `name` is the whole reference and `error` why a pull of it fails."""
 
     reference: str
+    name: str
     repository: str
     digest: str
     size: int
@@ -44,6 +45,19 @@ def repository_of(reference: str) -> str:
     name = reference.partition("@")[0]
     head, slash, tail = name.rpartition("/")
     return head + slash + tail.partition(":")[0]
+
+
+def canonical(reference: str) -> str:
+    """The reference with what it leaves out: `nginx` is `docker.io/library/nginx:latest`."""
+    host, slash, path = reference.partition("/")
+    if not slash:
+        reference = f"docker.io/library/{reference}"
+    elif "." not in host and ":" not in host and host != "localhost":
+        reference = f"docker.io/{reference}"
+    elif host == "docker.io" and "/" not in path:
+        reference = f"docker.io/library/{path}"
+    tagged = "@" in reference or ":" in reference.rpartition("/")[2]
+    return reference if tagged else f"{reference}:latest"
 
 
 def is_valid(reference: str) -> bool:
@@ -71,22 +85,24 @@ class Registry:
         return found
 
     def _resolve(self, reference: str) -> Image:
-        repository = repository_of(reference)
+        repository, name = repository_of(reference), canonical(reference)
         settings = _from_name(repository)
         # The first rule decides, so it is applied last; any rule outdoes what the name says.
         for rule in reversed(self._rules):
-            if fnmatchcase(reference, rule.pattern) or fnmatchcase(repository, rule.pattern):
+            if any(fnmatchcase(one, rule.pattern) for one in (reference, repository, name)):
                 settings |= rule.model_dump(exclude_none=True, exclude={"pattern"})
-        number = int(hashlib.sha256(reference.encode()).hexdigest()[:8], 16)
-        mib = settings.get("size_mib", _LEAST_MIB + number % (_MOST_MIB - _LEAST_MIB + 1))
+        # The short form of a name is the same image.
+        hashed = hashlib.sha256(name.removeprefix("docker.io/library/").encode()).hexdigest()
+        mib = settings.get("size_mib", _LEAST_MIB + int(hashed[:8], 16) % (_MOST_MIB - _LEAST_MIB + 1))
         pinned = reference.partition("@")[2]
         return Image(
             reference=reference,
+            name=name,
             repository=repository,
-            digest=pinned or settings.get("digest") or "sha256:" + hashlib.sha256(reference.encode()).hexdigest(),
+            digest=pinned or settings.get("digest") or f"sha256:{hashed}",
             size=int(mib * MIB),
             seconds=settings.get("seconds"),
-            error=_error(reference, repository, settings),
+            error=_error(name, settings),
             fails=settings.get("fails", 0),
             runs=settings.get("runs", 0.0),
             exit_code=settings.get("exit_code", 0),
@@ -108,13 +124,13 @@ def _from_name(repository: str) -> dict[str, Any]:
     return settings
 
 
-def _error(reference: str, repository: str, settings: dict[str, Any]) -> str | None:
+def _error(name: str, settings: dict[str, Any]) -> str | None:
     """Why containerd cannot pull, in its words."""
-    host = repository.partition("/")[0]
-    pulling = f'failed to pull and unpack image "{reference}": '
-    resolving = f'{pulling}failed to resolve reference "{reference}": '
+    host, _, path = repository_of(name).partition("/")
+    pulling = f'failed to pull and unpack image "{name}": '
+    resolving = f'{pulling}failed to resolve reference "{name}": '
     if settings.get("missing"):
-        return f"{resolving}{reference}: not found"
+        return f"{resolving}{name}: not found"
     if settings.get("denied"):
         return (
             f"{resolving}pull access denied, repository does not exist or may require authorization: "
@@ -123,7 +139,7 @@ def _error(reference: str, repository: str, settings: dict[str, Any]) -> str | N
     if settings.get("rate_limited"):
         return (
             f"{pulling}failed to copy: httpReadSeeker: failed open: unexpected status code "
-            f"https://{host}/v2/{repository.partition('/')[2]}/manifests/latest: 429 Too Many Requests - "
+            f"https://{host}/v2/{path}/manifests/latest: 429 Too Many Requests - "
             "Server message: toomanyrequests: You have reached your unauthenticated pull rate limit. "
             "https://www.docker.com/increase-rate-limit"
         )
@@ -132,10 +148,10 @@ def _error(reference: str, repository: str, settings: dict[str, Any]) -> str | N
     return None
 
 
-def flaky_error(reference: str) -> str:
+def flaky_error(image: Image) -> str:
     """A failure that heals: the connection breaks while layers are copied."""
     return (
-        f'failed to pull and unpack image "{reference}": failed to copy: httpReadSeeker: failed open: '
+        f'failed to pull and unpack image "{image.name}": failed to copy: httpReadSeeker: failed open: '
         "failed to do request: unexpected EOF"
     )
 
@@ -144,6 +160,6 @@ def no_space_error(image: Image) -> str:
     """The node's disk is full."""
     layer = image.digest.removeprefix("sha256:")
     return (
-        f'failed to pull and unpack image "{image.reference}": failed to extract layer sha256:{layer}: '
+        f'failed to pull and unpack image "{image.name}": failed to extract layer sha256:{layer}: '
         "write /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs: no space left on device"
     )

@@ -104,7 +104,7 @@ class Kubelet:
         self.images_timer = None
         if not self.works:
             return
-        images = reported_images(self.pipe.present)
+        images = reported_images(self.pipe.images())
 
         def change(node: dict[str, Any]) -> dict[str, Any]:
             if node["status"].get("images", []) == images:
@@ -211,7 +211,7 @@ class Kubelets:
         if settings.disk_pressure is not None:
             kubelet.pressed = settings.disk_pressure
         for reference in settings.images:
-            pipe.present[reference] = self.images.image(reference)
+            pipe.add(self.images.image(reference))
         pipe.hung = not kubelet.works
         pipe.changed()
         self.objects.edit(NODES, ("", kubelet.name), lambda node: self._changed(node, kubelet, settings))

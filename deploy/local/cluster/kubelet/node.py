@@ -1,8 +1,9 @@
 """The Node object, as its kubelet reports it."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from deploy.local.cluster.kubelet.images import Image
+from deploy.local.cluster.kubelet.images import Image, repository_of
 
 # The kubelet's default nodeStatusMaxImages.
 MOST_IMAGES = 50
@@ -81,14 +82,15 @@ def pressure_condition(*, pressed: bool, now: str) -> dict[str, Any]:
     }
 
 
-def reported_images(present: dict[str, Image]) -> list[dict[str, Any]]:
-    """The biggest images on the node; the kubelet names no more than 50."""
-    biggest = sorted(present.values(), key=lambda image: (-image.size, image.reference))[:MOST_IMAGES]
+def reported_images(images: Iterable[Image]) -> list[dict[str, Any]]:
+    """The biggest images on the node, by their whole names; the kubelet names no more than 50."""
+    biggest = sorted(images, key=lambda image: (-image.size, image.name))[:MOST_IMAGES]
     return [{"names": _names(image), "sizeBytes": image.size} for image in biggest]
 
 
 def _names(image: Image) -> list[str]:
-    return [image.image_id] if "@" in image.reference else [image.image_id, image.reference]
+    pinned = f"{repository_of(image.name)}@{image.digest}"
+    return [pinned] if "@" in image.name else [pinned, image.name]
 
 
 def taints_of(*, ready: bool | str, pressed: bool) -> list[dict[str, str]]:

@@ -51,7 +51,7 @@ class PodImages:
             said = f'Failed to apply default image tag "{reference}": {message}'
             self._say("InspectFailed", said, path=path, warning=True)
             return "InvalidImageName", said
-        if reference in self._node.pipe.present and policy != "Always":
+        if self._node.pipe.holds(reference) and policy != "Always":
             said = f'Container image "{reference}" already present on machine and can be accessed by the pod'
             self._say("Pulled", said, path=path)
             return None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from deploy.local.cluster.clock import Clock, Timer
-from deploy.local.cluster.kubelet.images import MIB, Image, flaky_error, no_space_error
+from deploy.local.cluster.kubelet.images import MIB, Image, canonical, flaky_error, no_space_error, repository_of
 from deploy.local.cluster.scenario import KubeletSettings
 
 # Done with an error text or None, the seconds of the pull itself and those with the wait before it.
@@ -29,20 +29,33 @@ class Pipe:
 
     clock: Clock
     settings: KubeletSettings
-    present: dict[str, Image] = field(default_factory=dict)
     bandwidth_mib: float | None = None
     free_bytes: float | None = None
     hung: bool = False
+    # By whole name, with tag and with digest.
+    _present: dict[str, Image] = field(default_factory=dict)
     _queue: deque[_Pull] = field(default_factory=deque)
     _active: list[_Pull] = field(default_factory=list)
     _failures: dict[str, int] = field(default_factory=dict)
     _moved: float = 0.0
     _timer: Timer | None = None
 
+    def holds(self, reference: str) -> bool:
+        """Whether an image is there, under this name or by this digest."""
+        return canonical(reference) in self._present
+
+    def add(self, image: Image) -> None:
+        """Have an image."""
+        self._present[image.name] = self._present[f"{repository_of(image.name)}@{image.digest}"] = image
+
+    def images(self) -> set[Image]:
+        """What is there."""
+        return set(self._present.values())
+
     def pull(self, image: Image, done: Done) -> None:
         """Pull, or join the pull of the same image that is under way."""
         for pull in (*self._active, *self._queue):
-            if pull.image.reference == image.reference:
+            if pull.image.name == image.name:
                 pull.waiters.append(done)
                 return
         self._queue.append(_Pull(image, self.clock.now(), [done]))
@@ -59,7 +72,7 @@ class Pipe:
 
     def reset(self) -> None:
         """Lose everything, as a node that is replaced does."""
-        self.present.clear()
+        self._present.clear()
         self._queue.clear()
         self._active.clear()
         self._failures.clear()
@@ -101,7 +114,7 @@ class Pipe:
     def _start(self, pull: _Pull, now: float) -> None:
         pull.started = now
         image = pull.image
-        here = self.present.get(image.reference)
+        here = self._present.get(image.name)
         if image.error is not None or (here is not None and here.digest == image.digest):
             # A refusal, or only asking whether a tag has moved.
             pull.timed, pull.left = True, self.settings.pull_latency_seconds
@@ -115,18 +128,18 @@ class Pipe:
     def _end(self, pull: _Pull, now: float) -> None:
         error = self._outcome(pull.image)
         if error is None:
-            self.present[pull.image.reference] = pull.image
+            self.add(pull.image)
         for done in tuple(pull.waiters):
             done(error, now - pull.started, now - pull.asked)
 
     def _outcome(self, image: Image) -> str | None:
-        failures = self._failures.get(image.reference, 0)
+        failures = self._failures.get(image.name, 0)
         if failures < image.fails:
-            self._failures[image.reference] = failures + 1
-            return flaky_error(image.reference)
+            self._failures[image.name] = failures + 1
+            return flaky_error(image)
         if image.error is not None:
             return image.error
-        if self.free_bytes is not None and image.reference not in self.present:
+        if self.free_bytes is not None and image.name not in self._present:
             if image.size > self.free_bytes:
                 return no_space_error(image)
             self.free_bytes -= image.size
