@@ -1,0 +1,200 @@
+"""Credentials as the official client reads them, down to real TLS and real programs."""
+
+import ssl
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from ips_common.cluster.configured import ConfiguredClusters
+from ips_common.cluster.credentials import KubeconfigCredentials
+from ips_common.cluster.kubernetes import KubernetesCluster
+from ips_common.config import ClusterSettings
+from ips_common.errors import ClusterUnavailable, ConfigError, InvalidRequest
+from tests.unit.cluster_adapter.api import JOBS, Api, Reply, Request, a_list, kubeconfig, refusal
+from tests.unit.cluster_adapter.conftest import FAST
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Write a certificate that is its own authority, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / f"{name}.crt", folder / f"{name}.key"
+    certificate_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate_file, key_file
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[Path, Path]:
+    return certificate(tmp_path, "server")
+
+
+@pytest.fixture
+def secure(authority: tuple[Path, Path], tmp_path: Path) -> Iterator[Api]:
+    """A server with TLS that asks for client certificates, and takes those of `client`."""
+    client, _ = certificate(tmp_path, "client")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(client)
+    with Api(context) as server:
+        server.on("GET", JOBS, a_list())
+        yield server
+
+
+def reach(path: Path, *, seconds: float = 10) -> None:
+    cluster = KubernetesCluster("here", KubeconfigCredentials(str(path)), "ips", pace=FAST)
+    try:
+        cluster.ready(seconds)
+    finally:
+        cluster.close()
+
+
+def test_a_token_over_tls_with_an_authority_of_its_own(
+    secure: Api, authority: tuple[Path, Path], tmp_path: Path
+) -> None:
+    reach(kubeconfig(tmp_path / "config", secure.url, {"token": "abc"}, authority=authority[0]))
+
+    assert secure.requests[0].headers["Authorization"] == "Bearer abc"
+
+
+def test_a_server_of_another_authority_is_not_talked_to(secure: Api, tmp_path: Path) -> None:
+    other, _ = certificate(tmp_path, "other")
+
+    with pytest.raises(ClusterUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        reach(kubeconfig(tmp_path / "config", secure.url, {"token": "abc"}, authority=other), seconds=0.5)
+
+    assert secure.requests == []
+
+
+def test_a_client_certificate(secure: Api, authority: tuple[Path, Path], tmp_path: Path) -> None:
+    user = {"client-certificate": str(tmp_path / "client.crt"), "client-key": str(tmp_path / "client.key")}
+
+    reach(kubeconfig(tmp_path / "config", secure.url, user, authority=authority[0]))
+
+    assert "Authorization" not in secure.requests[0].headers
+
+
+def test_a_program_that_gives_tokens_is_asked_again_when_one_is_refused(api: Api, tmp_path: Path) -> None:
+    counter = tmp_path / "count"
+    program = (
+        "import json, pathlib;"
+        f"count = pathlib.Path({str(counter)!r});"
+        "number = len(count.read_text()) if count.exists() else 0;"
+        "count.write_text('x' * (number + 1));"
+        "print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'kind': 'ExecCredential',"
+        "'status': {'token': f'token-{number}'}}))"
+    )
+    user = {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": sys.executable,
+            "args": ["-c", program],
+        }
+    }
+
+    def answer(request: Request) -> Reply:
+        good = request.headers["Authorization"] == "Bearer token-1"
+        return a_list() if good else refusal(401, "Unauthorized")
+
+    api.on("GET", JOBS, answer)
+
+    reach(kubeconfig(tmp_path / "config", api.url, user))
+
+    assert [request.headers["Authorization"] for request in api.requests] == ["Bearer token-0", "Bearer token-1"]
+
+
+def test_a_token_file_is_read_again_when_its_token_is_refused(api: Api, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("old", encoding="utf-8")
+
+    def answer(request: Request) -> Reply:
+        if request.headers["Authorization"] == "Bearer new":
+            return a_list()
+        token.write_text("new", encoding="utf-8")
+        return refusal(401, "Unauthorized")
+
+    api.on("GET", JOBS, answer)
+
+    reach(kubeconfig(tmp_path / "config", api.url, {"tokenFile": str(token)}))
+
+    assert len(api.requests) == 2
+
+
+def test_a_program_that_fails_is_no_refusal_by_the_cluster(
+    secure: Api, authority: tuple[Path, Path], tmp_path: Path
+) -> None:
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "false"}}
+
+    with pytest.raises(ClusterUnavailable, match="gives no credentials"):
+        reach(kubeconfig(tmp_path / "config", secure.url, user, authority=authority[0]))
+
+    assert secure.requests == []
+
+
+def test_a_kubeconfig_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("clusters: [", encoding="utf-8")
+
+    for path in (tmp_path / "missing", broken):
+        with pytest.raises(ClusterUnavailable, match=f"credentials from kubeconfig {path} cannot be had"):
+            reach(path)
+
+
+def test_a_context_that_does_not_exist_is_named(api: Api, tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", api.url, {"token": "abc"})
+
+    with pytest.raises(ClusterUnavailable, match="context nope"):
+        KubernetesCluster("here", KubeconfigCredentials(str(path), "nope"), "ips").ready(1)
+
+
+def test_outside_a_pod_its_account_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    clusters = ConfiguredClusters({"default": ClusterSettings(in_cluster=True)}, "ips")
+
+    with pytest.raises(ClusterUnavailable, match="the pod's service account cannot be had"):
+        clusters.get("default").ready(1)
+
+
+def test_clusters_are_found_by_name(api: Api, tmp_path: Path) -> None:
+    api.on("GET", JOBS, a_list())
+    path = kubeconfig(tmp_path / "config", api.url, {"token": "abc"}, context="east")
+    clusters = ConfiguredClusters({"a": ClusterSettings(kubeconfig=str(path), context="east")}, "ips")
+
+    clusters.get("a").ready(5)
+    clusters.close()
+
+    assert clusters.names() == ["a"]
+    assert clusters.get("a") is clusters.get("a")
+    with pytest.raises(InvalidRequest, match="no cluster is called b; there are a"):
+        clusters.get("b")
+
+
+def test_a_cluster_that_is_given_in_a_way_we_cannot_use_is_said_at_once() -> None:
+    gke = ClusterSettings(gke="projects/p/locations/l/clusters/c")
+
+    with pytest.raises(ConfigError, match="IPS_CLUSTERS: far: "):
+        ConfiguredClusters({"far": gke}, "ips")
