@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-import grpc  # type: ignore[import-untyped]  # grpcio ships no types
+import grpc
 from google.api_core import exceptions as api
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.services.publisher import PublisherClient

@@ -1,6 +1,6 @@
 """The Firestore client, told to look for a lost server every other second."""
 
-import grpc  # type: ignore[import-untyped]  # grpcio ships no types
+import grpc
 from google.cloud.firestore_v1 import Client
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
