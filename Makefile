@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 
-.PHONY: help setup check test demo run golden requirements clean
+.PHONY: help setup check test demo run golden bench requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ run: setup ## the whole service on this machine, until Ctrl-C; IPS_KUBECONFIG=FI
 
 golden: setup ## replay what a real API server answered against the simulated cluster
 	$(PY) -m tests.golden.replay
+
+bench: setup ## measure the figures the product is held to, against a bare client in the same run
+	@$(PY) -m tests.bench
 
 requirements: setup ## lock the dependencies of pyproject.toml
 	$(COMPILE) -o requirements.txt >/dev/null

@@ -1,0 +1,1 @@
+"""The figures the product is held to, each against a baseline in the same run: `make bench`."""
