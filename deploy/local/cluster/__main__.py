@@ -16,17 +16,16 @@ from deploy.local.cluster.clock import LoopClock
 from deploy.local.cluster.control_plane import ControlPlane
 from deploy.local.cluster.credentials import HOST, Credentials, serving_context, write_atomically
 from deploy.local.cluster.running import READY
-from deploy.local.cluster.scenario import load
+from deploy.local.cluster.scenario import Scenario, load
 
 
-async def serve(directory: Path, *, nodes: int, port: int, scenario_file: Path | None, seed: int) -> None:
+async def serve(directory: Path, *, nodes: int, port: int, scenario: Scenario, seed: int) -> None:
     """Serve from `directory`, whose `ready.json` appears once requests are answered."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     clock = LoopClock(loop)
-    scenario = load(scenario_file)
     plane = ControlPlane(clock, scenario, nodes=nodes, seed=seed)
     credentials = Credentials(directory)
     server = ApiServer(plane, credentials, scenario, clock, random.Random(seed))
@@ -53,7 +52,11 @@ def main() -> None:
     given = parser.parse_args()
     given.dir.mkdir(parents=True, exist_ok=True)
     (given.dir / READY).unlink(missing_ok=True)
-    uvloop.run(serve(given.dir, nodes=given.nodes, port=given.port, scenario_file=given.scenario, seed=given.seed))
+    try:
+        scenario = load(given.scenario)
+    except (OSError, ValueError) as error:
+        parser.error(f"--scenario {given.scenario}: {error}")
+    uvloop.run(serve(given.dir, nodes=given.nodes, port=given.port, scenario=scenario, seed=given.seed))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from deploy.local.cluster import defaults, errors, limits, validation
 from deploy.local.cluster.admission import Admission
 from deploy.local.cluster.clock import Clock, stamp
 from deploy.local.cluster.kinds import DAEMONSETS, JOBS, NAMESPACES, PODS, Kind
+from deploy.local.cluster.pods import has_ended
 from deploy.local.cluster.store import Item, Key, Store
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -222,7 +223,7 @@ class Registry:
 
 def _grace(pod: dict[str, Any], options: DeleteOptions) -> int:
     """Seconds a pod gets; one that no kubelet runs needs none."""
-    if not pod["spec"].get("nodeName") or pod["status"].get("phase") in {"Succeeded", "Failed"}:
+    if not pod["spec"].get("nodeName") or has_ended(pod):
         return 0
     if options.grace_seconds is not None:
         return max(options.grace_seconds, 0)

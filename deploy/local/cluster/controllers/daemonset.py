@@ -12,6 +12,7 @@ from deploy.local.cluster.controllers.scheduler import CORDON_TAINT, node_matche
 from deploy.local.cluster.errors import ApiError
 from deploy.local.cluster.events import EventRecorder
 from deploy.local.cluster.kinds import DAEMONSETS, NODES, PODS
+from deploy.local.cluster.pods import ENDED, Pod, has_ended, is_ready
 from deploy.local.cluster.registry import DeleteOptions, Registry
 from deploy.local.cluster.store import Change, Key
 
@@ -28,7 +29,6 @@ _TOLERATIONS = [
     {"key": _NODE + "unschedulable", "operator": "Exists", "effect": "NoSchedule"},
 ]
 _COMPONENT = "daemonset-controller"
-Pod = dict[str, Any]
 
 
 class DaemonSetController:
@@ -82,11 +82,11 @@ class DaemonSetController:
     ) -> bool:
         well = True
         for node, pods in on_node.items():
-            for pod in pods if node not in wanted else [p for p in pods if _ended(p)]:
+            for pod in pods if node not in wanted else [p for p in pods if has_ended(p)]:
                 if "deletionTimestamp" in pod["metadata"]:
                     continue
                 key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
-                if (phase := pod["status"]["phase"]) in {"Succeeded", "Failed"}:
+                if (phase := pod["status"]["phase"]) in ENDED:
                     message = (
                         f"Found {phase.lower()} daemon pod {key[0]}/{key[1]} on node {node}, will try to delete it"
                     )
@@ -130,7 +130,7 @@ class DaemonSetController:
 
     def _report(self, key: Key, found: dict[str, Any], wanted: set[str], on_node: defaultdict[str, list[Pod]]) -> None:
         scheduled = [pods[0] for node, pods in on_node.items() if node in wanted]
-        ready = sum(_is_ready(pod) for pod in scheduled)
+        ready = sum(is_ready(pod) for pod in scheduled)
         status = {
             "currentNumberScheduled": len(scheduled),
             "numberMisscheduled": sum(node not in wanted for node in on_node),
@@ -162,14 +162,6 @@ def _node_of(pod: Pod) -> str:
         return str(bound)
     terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     return str(terms["nodeSelectorTerms"][0]["matchFields"][0]["values"][0])
-
-
-def _ended(pod: Pod) -> bool:
-    return pod["status"]["phase"] in {"Succeeded", "Failed"}
-
-
-def _is_ready(pod: Pod) -> bool:
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions") or ())
 
 
 def _revision(template: dict[str, Any]) -> str:

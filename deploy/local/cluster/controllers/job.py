@@ -12,13 +12,13 @@ from deploy.local.cluster.controllers.job_pods import (
     JobPods,
     Pods,
     controlling_job,
-    is_ready,
     set_unless_zero,
     uncounted,
 )
 from deploy.local.cluster.controllers.queue import WorkQueue
 from deploy.local.cluster.events import EventRecorder
 from deploy.local.cluster.kinds import JOBS, PODS
+from deploy.local.cluster.pods import is_ready
 from deploy.local.cluster.registry import DeleteOptions, Registry
 from deploy.local.cluster.store import Change, Key
 

@@ -6,13 +6,13 @@ from typing import Any
 from deploy.local.cluster.errors import ApiError
 from deploy.local.cluster.events import EventRecorder
 from deploy.local.cluster.kinds import JOBS, PODS
+from deploy.local.cluster.pods import Pod
 from deploy.local.cluster.registry import DeleteOptions, Registry
 from deploy.local.cluster.store import Key
 
 # By this finalizer a Job holds a pod until it is counted.
 TRACKING = "batch.kubernetes.io/job-tracking"
 COMPONENT = "job-controller"
-Pod = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -118,11 +118,6 @@ def controlling_job(meta: dict[str, Any]) -> dict[str, Any] | None:
         if owner.get("controller") and owner["kind"] == "Job":
             return dict(owner)
     return None
-
-
-def is_ready(pod: Pod) -> bool:
-    """Whether its Ready condition is true."""
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions") or ())
 
 
 def uncounted(pods: Pods) -> dict[str, list[str]]:

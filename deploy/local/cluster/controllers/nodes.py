@@ -5,6 +5,7 @@ from typing import Any
 from deploy.local.cluster.clock import Clock, stamp
 from deploy.local.cluster.controllers.queue import WorkQueue
 from deploy.local.cluster.kinds import NODES, PODS
+from deploy.local.cluster.pods import has_ended
 from deploy.local.cluster.registry import DeleteOptions, Registry
 from deploy.local.cluster.store import Change, Key
 
@@ -36,7 +37,7 @@ class PodCollector:
                 self._registry.delete(PODS, item.key, DeleteOptions(grace_seconds=0))
 
     def _fail(self, pod: dict[str, Any]) -> dict[str, Any]:
-        if pod["status"]["phase"] in {"Succeeded", "Failed"}:
+        if has_ended(pod):
             return pod
         condition = {
             "type": "DisruptionTarget",

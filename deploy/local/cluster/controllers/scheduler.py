@@ -7,6 +7,7 @@ from deploy.local.cluster.clock import Clock, stamp
 from deploy.local.cluster.controllers.queue import WorkQueue
 from deploy.local.cluster.events import EventRecorder
 from deploy.local.cluster.kinds import NODES, PODS
+from deploy.local.cluster.pods import has_ended
 from deploy.local.cluster.registry import Registry
 from deploy.local.cluster.selectors import Requirement, selector_object
 from deploy.local.cluster.store import Change, Key
@@ -156,8 +157,7 @@ def _name(node: Node) -> str:
 
 def _occupied(pod: dict[str, Any]) -> str:
     """The node whose room the pod takes."""
-    ended = pod["status"].get("phase") in {"Succeeded", "Failed"}
-    return "" if ended else pod["spec"].get("nodeName", "")
+    return "" if has_ended(pod) else pod["spec"].get("nodeName", "")
 
 
 def _placement(node: Node) -> tuple[Any, ...]:

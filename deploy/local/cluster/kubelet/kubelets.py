@@ -18,6 +18,7 @@ from deploy.local.cluster.kubelet.node import (
 from deploy.local.cluster.kubelet.pulling import Pipe
 from deploy.local.cluster.kubelet.status import rejected
 from deploy.local.cluster.kubelet.worker import PodWorker
+from deploy.local.cluster.pods import ENDED, has_ended
 from deploy.local.cluster.registry import DeleteOptions
 from deploy.local.cluster.registry import Registry as Objects
 from deploy.local.cluster.scenario import KubeletSettings, NodeSettings
@@ -83,7 +84,7 @@ class Kubelet:
         item = objects.store.get(PODS, key)
         if item is not None and item.obj["metadata"]["uid"] == uid:
             objects.edit(PODS, key, lambda pod: {**pod, "status": status})
-        if status["phase"] in {"Succeeded", "Failed"}:
+        if status["phase"] in ENDED:
             self.workers.pop(key, None)
         self._note_images()
 
@@ -182,8 +183,7 @@ class Kubelets:
             return
         pod = item.obj
         here = pod["spec"].get("nodeName") == kubelet.name
-        ended = pod["status"]["phase"] in {"Succeeded", "Failed"}
-        if here and not ended and "deletionTimestamp" not in pod["metadata"]:
+        if here and not has_ended(pod) and "deletionTimestamp" not in pod["metadata"]:
             kubelet.run(pod)
 
     def _end_pod(self, kubelet: Kubelet, key: Key, uid: str) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from deploy.local.cluster.pods import ENDED
+
 # The simulated runtime's only container; nothing can be looked up by it.
 CONTAINER_ID = "containerd://x"
 HOST_IP = "10.1.0.1"
@@ -120,7 +122,7 @@ def pod_status(
 
 def _conditions(old: dict[str, Any], now: str, phase_now: str, *, ready: bool) -> list[dict[str, Any]]:
     before = {one["type"]: one for one in old.get("conditions") or ()}
-    if phase_now in {"Succeeded", "Failed"}:
+    if phase_now in ENDED:
         reason = "PodCompleted" if phase_now == "Succeeded" else "PodFailed"
         return [_condition("Ready", now, before, ready=False, reason=reason)]
     scheduled = [before["PodScheduled"]] if "PodScheduled" in before else []

@@ -19,6 +19,7 @@ from deploy.local.cluster.kubelet.pod_images import (
     go_duration,
 )
 from deploy.local.cluster.kubelet.status import Container, phase, pod_status, running, terminated, waiting
+from deploy.local.cluster.pods import ENDED
 
 # The kubelet notices what its runtime did at its next relist, a second later at most.
 RELIST_SECONDS = 1.0
@@ -213,7 +214,7 @@ class PodWorker:
     def _settle(self) -> None:
         """A pass is over: report, and plan the next one while images are missing."""
         now_phase = phase(self.init, self.regular, restarts=self.restarts)
-        if now_phase in {"Succeeded", "Failed"}:
+        if now_phase in ENDED:
             self._report(at_once=True)
             self._stop()
             self.ended = True
