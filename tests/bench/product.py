@@ -78,7 +78,7 @@ class Product:
     def requests(self) -> Counter[str]:
         """Return the API server's requests by the functions since `reset`: writes, reads, watches."""
         counts: Counter[str] = Counter()
-        for entry in asyncio.run(self._sim("requests"))["requests"]:
+        for entry in asyncio.run(self._sim("requests")):
             if entry["user"].startswith("ips-functions"):
                 verb = entry["verb"]
                 kind = "watches" if verb == "watch" else "reads" if verb in {"get", "list"} else "writes"
