@@ -53,13 +53,16 @@ class Replay:
     def _step(self, step: Step) -> list[str]:
         deadline = time.monotonic() + (_WAIT_SECONDS if step.method == "GET" and not step.stream else 0)
         while True:
-            reply = self._client.send(
-                step.method,
-                self._renamed(step.path),
-                user=step.user,
-                body=self._renamed(step.body),
-                content_type=step.content_type,
-            )
+            try:
+                reply = self._client.send(
+                    step.method,
+                    self._renamed(step.path),
+                    user=step.user,
+                    body=self._renamed(step.body),
+                    content_type=step.content_type,
+                )
+            except OSError as error:
+                return [f"no answer: {error}"]
             found = _compare(step, reply)
             if not found or time.monotonic() >= deadline:
                 break
