@@ -211,6 +211,8 @@ class TestCommands:
     def test_a_command_that_makes_no_sense_is_refused(self, api: Client) -> None:
         with pytest.raises(RuntimeError, match="Extra inputs are not permitted"):
             api.cluster.command("nodes", {"sutck": True})
+        with pytest.raises(RuntimeError, match="no node matches node-9"):
+            api.cluster.command("nodes/node-9", {"stuck": True})
         with pytest.raises(RuntimeError, match="could not find the requested resource"):
             api.cluster.command("explode", {})
 

@@ -97,7 +97,11 @@ class Commands:
         return settings.model_dump()
 
     def _set_nodes(self, body: Body) -> Body:
-        return {"nodes": self._plane.kubelets.set_nodes(NodeSettings.model_validate(body))}
+        settings = NodeSettings.model_validate(body)
+        found = self._plane.kubelets.set_nodes(settings)
+        if not found:
+            raise errors.bad_request(f"no node matches {settings.pattern} and pool {settings.pool or '*'}")
+        return {"nodes": found}
 
     def _add_fault(self, body: Body) -> Body:
         self._faults.add(Fault.model_validate(body))
