@@ -21,12 +21,14 @@ class Patience:
     Args:
         pull: for a pull problem that may heal (back-off, rate limit, registry away).
         schedule: for a pod that fits nowhere, a Job without a pod, a node that went silent.
+        ending: for a pod to end whose images are all there, before the node counts as settled all the same.
         overrun: past the Job's own deadline, for a Job controller that does not end it.
         look: between two looks at a node that is suspect.
     """
 
     pull: timedelta = timedelta(seconds=60)
     schedule: timedelta = timedelta(seconds=30)
+    ending: timedelta = timedelta(seconds=10)
     overrun: timedelta = timedelta(seconds=60)
     look: timedelta = timedelta(seconds=5)
 
@@ -45,11 +47,15 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """All that is known of one node of an open batch: its Job, its pod as last seen (even if gone since), troubles."""
+    """All that is known of one node of an open batch: its Job, its pod as last seen (even if gone since), troubles.
+
+    `pulled_at` is when every image was first seen to be there.
+    """
 
     job: JobSeen | None = None
     pod: PodSeen | None = None
     troubles: Mapping[int, Trouble] = field(default_factory=dict)
+    pulled_at: datetime | None = None
 
 
 def notice(sight: Sight, pod: PodSeen, images: Sequence[str], now: datetime) -> Sight:
@@ -71,7 +77,8 @@ def notice(sight: Sight, pod: PodSeen, images: Sequence[str], now: datetime) -> 
             troubles[index] = Trouble(now, problem)
         elif problem.reason not in {known.problem.reason, Reason.IMAGE_PULL_BACK_OFF}:
             troubles[index] = Trouble(known.since, problem)
-    return Sight(sight.job, pod, troubles)
+    pulled = all(index in pod.images and _is_there(pod.images[index]) for index in range(len(images)))
+    return Sight(sight.job, pod, troubles, (sight.pulled_at or now) if pulled else None)
 
 
 class Suspicion(StrEnum):
@@ -98,8 +105,12 @@ def judge(images: Sequence[str], sight: Sight, deadline: datetime, patience: Pat
     if job is None:
         return Wait()
     outcomes = _outcomes(images, sight, patience, now)
-    if all(image.pulled for image in outcomes):
-        return _settle(images, outcomes, _POD_FAILED, now)
+    if sight.pulled_at and pod:
+        # The pod is still doing nothing, for a moment; a batch is over only when its pods are.
+        ended_by = sight.pulled_at + patience.ending
+        if job.finished or pod.phase in _ENDED or now >= ended_by:
+            return _settle(images, outcomes, _POD_FAILED, now)
+        return Wait(until=ended_by)
     if job.finished == "Complete":
         # Every container ran to its end, so every image was there, whatever became of the pod since.
         pulled = [image if image.pulled else _Outcome(digest="") for image in outcomes]
@@ -152,6 +163,7 @@ def judge_refusal(images: Sequence[str], sight: Sight, words: str | None, patien
     return Wait(until=now + patience.look, suspicion=Suspicion.REFUSAL)
 
 
+_ENDED = frozenset({"Succeeded", "Failed"})
 _POD_FAILED = Problem(Reason.POD_FAILED, "the pod ended before the image was pulled", retryable=True)
 
 
@@ -185,16 +197,18 @@ def _outcomes(images: Sequence[str], sight: Sight, patience: Patience, now: date
 
 
 def _outcome(seen: ContainerSeen, trouble: Trouble | None, patience: Patience, now: datetime) -> _Outcome:
-    if seen.digest is not None:
-        return _Outcome(digest=seen.digest)
-    if seen.waiting in STARTED:
-        return _Outcome(digest="")
+    if _is_there(seen):
+        return _Outcome(digest=seen.digest or "")
     if trouble is None:
         return _Outcome()
     fails_by = trouble.since + patience.pull
     if not trouble.problem.retryable or now >= fails_by:
         return _Outcome(problem=trouble.problem)
     return _Outcome(trouble=trouble.problem, fails_by=fails_by)
+
+
+def _is_there(seen: ContainerSeen) -> bool:
+    return seen.digest is not None or seen.waiting in STARTED
 
 
 def _settle(images: Sequence[str], outcomes: Sequence[_Outcome], otherwise: Problem, now: datetime) -> NodeResult:

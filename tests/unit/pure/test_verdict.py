@@ -31,8 +31,8 @@ def see(*pods: PodSeen, job: JobSeen | None = JOB, at: datetime = NOW) -> Sight:
     return sight
 
 
-def pod(*images: ContainerSeen, worker: ContainerSeen | None = None) -> PodSeen:
-    return replace(POD, images=dict(enumerate(images)), worker=worker)
+def pod(*images: ContainerSeen, worker: ContainerSeen | None = None, phase: str = "Pending") -> PodSeen:
+    return replace(POD, images=dict(enumerate(images)), worker=worker, phase=phase)
 
 
 def reasons(verdict: object) -> list[str]:
@@ -45,8 +45,14 @@ def later(seconds: float) -> datetime:
 
 
 def test_every_image_pulled_settles_before_the_job_ends() -> None:
-    verdict = judge(IMAGES, see(pod(PULLED, PULLED)), DEADLINE, PATIENCE, NOW)
+    verdict = judge(IMAGES, see(pod(PULLED, PULLED, phase="Succeeded")), DEADLINE, PATIENCE, NOW)
     assert reasons(verdict) == ["sha256:aa", "sha256:aa"]
+
+
+def test_pod_that_holds_every_image_is_given_a_moment_to_end() -> None:
+    sight = see(pod(PULLED, PULLED))
+    assert judge(IMAGES, sight, DEADLINE, PATIENCE, later(9)) == Wait(until=later(10))
+    assert reasons(judge(IMAGES, sight, DEADLINE, PATIENCE, later(10))) == ["sha256:aa", "sha256:aa"]
 
 
 def test_missing_image_settles_once_the_others_are_pulled() -> None:
@@ -83,7 +89,7 @@ def test_complete_job_has_pulled_everything_even_if_its_pod_is_gone() -> None:
 
 def test_container_that_cannot_start_has_its_image() -> None:
     failed = ContainerSeen(waiting="RunContainerError", message="exec format error")
-    verdict = judge(IMAGES, see(pod(PULLED, failed)), DEADLINE, PATIENCE, NOW)
+    verdict = judge(IMAGES, see(pod(PULLED, failed, phase="Failed")), DEADLINE, PATIENCE, NOW)
     assert reasons(verdict) == ["sha256:aa", ""]
 
 
