@@ -1,0 +1,1 @@
+"""What deploys the functions: manifests for Kubernetes, and the local stack."""

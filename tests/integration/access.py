@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import Any, TypeVar
 
-from kubernetes import client, config, watch
+from kubernetes import client, config
+from kubernetes import watch as untyped_watch
 
 from deploy.local.stack import Stack
 
 T = TypeVar("T")
 
 NAMESPACE = "ips"
+watch: Any = untyped_watch  # the library has no types
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def record(kube: Kube, task_id: str, seconds: int) -> tuple[Arrivals, list[Threa
 
     def follow(call: Any, take: Callable[[Any, dict[str, float]], None]) -> None:
         seen: dict[str, float] = {}
-        watcher: Any = watch.Watch()
+        watcher = watch.Watch()
         for event in watcher.stream(call, NAMESPACE, **selector):
             take(event["object"], seen)
 
