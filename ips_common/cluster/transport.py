@@ -165,10 +165,10 @@ class Transport:
         """Try until there is an answer that would not change, obeying Retry-After."""
         loop = asyncio.get_running_loop()
         no_retry_from = deadline if patience is None else min(deadline, loop.time() + patience)
-        renewed = False
+        refused: Access | None = None
         for attempt in count():
             left = deadline - loop.time()
-            access = await self._reach(left)
+            access = await self._reach(left, refused)
             retry_after = None
             try:
                 result = await once(access, min(left, self.pace.attempt))
@@ -181,10 +181,9 @@ class Transport:
                 problem = unavailable(self.cluster, call, result)
                 retry_after = result.retry_after
                 if result.unauthenticated:
-                    if renewed:
+                    if refused:
                         raise problem
-                    renewed = True
-                    await self._renew(access)
+                    refused = access
                     continue
             delay = self.pace.delay(attempt, retry_after)
             if loop.time() + delay >= no_retry_from:
@@ -211,34 +210,37 @@ class Transport:
             ssl=access.tls,
             server_hostname=access.server_name,
             proxy=access.proxy,
+            allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.pace.connect, sock_read=silence),
         )
 
-    async def _reach(self, seconds: float) -> Access:
-        """Return access that is valid now."""
-        now = asyncio.get_running_loop().time()
-        if self._access and now < self._fresh_until:
+    async def _reach(self, seconds: float, refused: Access | None = None) -> Access:
+        """Return access that is valid now, and is not the one the server has just refused.
+
+        Only one request asks the source; the others wait for it.
+
+        Raises:
+            ClusterUnavailable: there is none within `seconds`.
+        """
+        if self._usable(refused) and self._access:
             return self._access
-        async with self._loading:
-            if self._access and now < self._fresh_until:
-                return self._access
-            return await self._load(min(seconds, self.pace.credentials), anew=False)
-
-    async def _renew(self, refused: Access) -> None:
-        """Get access anew after the server did not accept it, unless another request has done so meanwhile."""
-        async with self._loading:
-            if self._access is refused:
-                await self._load(self.pace.credentials, anew=True)
-
-    async def _load(self, seconds: float, *, anew: bool) -> Access:
+        seconds = min(seconds, self.pace.credentials)
         try:
-            async with asyncio.timeout(seconds):
-                access = await asyncio.to_thread(self._credentials.access, anew=anew)
+            async with asyncio.timeout(seconds), self._loading:
+                if not self._usable(refused) or self._access is None:
+                    anew = refused is not None
+                    self._access = await asyncio.to_thread(self._credentials.access, anew=anew)
+                    self._fresh_until = asyncio.get_running_loop().time() + self.pace.fresh
+                return self._access
         except TimeoutError as error:
-            raise ClusterUnavailable(f"cluster {self.cluster}: no credentials within {seconds:.0f} s") from error
-        self._access = access
-        self._fresh_until = asyncio.get_running_loop().time() + self.pace.fresh
-        return access
+            raise ClusterUnavailable(f"cluster {self.cluster}: no credentials within {seconds:.1f} s") from error
+
+    def _usable(self, refused: Access | None) -> bool:
+        return (
+            self._access is not None
+            and self._access is not refused
+            and asyncio.get_running_loop().time() < self._fresh_until
+        )
 
 
 async def _read(response: aiohttp.ClientResponse) -> Answer:

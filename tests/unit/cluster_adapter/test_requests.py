@@ -1,13 +1,16 @@
 """What every call does: credentials, retries, errors, deadlines."""
 
 import time
+from threading import Event
 
 import pytest
 
+from ips_common.cluster.credentials import Access
 from ips_common.cluster.kubernetes import KubernetesCluster
 from ips_common.errors import ClusterRefused, ClusterUnavailable
+from ips_common.ports.cluster import Creation
 from tests.unit.cluster_adapter.api import JOBS, NODES, Api, Reply, Request, a_list, refusal
-from tests.unit.cluster_adapter.conftest import Token
+from tests.unit.cluster_adapter.conftest import FAST, Token
 
 NODE = {"metadata": {"name": "n", "uid": "u"}}
 
@@ -104,6 +107,34 @@ def test_credentials_that_stay_unaccepted_are_an_outage_not_a_refusal(
     with pytest.raises(ClusterUnavailable, match="list jobs"):
         cluster.ready(2)
 
+    assert token.renewals == 1
+
+
+def test_a_program_that_hangs_does_not_hold_a_call_up(api: Api) -> None:
+    release = Event()
+
+    class Hanging:
+        def access(self, *, anew: bool) -> Access:
+            assert not anew
+            release.wait(10)
+            return Access(api.url)
+
+    cluster = KubernetesCluster("here", Hanging(), "ips", pace=FAST)
+    try:
+        with pytest.raises(ClusterUnavailable, match="no credentials within"):
+            cluster.ready(0.2)
+    finally:
+        release.set()
+    cluster.close()
+
+
+def test_many_requests_ask_for_credentials_once(api: Api, cluster: KubernetesCluster, token: Token) -> None:
+    api.on("POST", JOBS, lambda request: Reply(201 if request.headers["Authorization"] == "Bearer token-1" else 401))
+    api.gather = 8
+
+    outcomes = cluster.create_jobs([{"metadata": {"name": f"job-{index}"}} for index in range(20)], 5)
+
+    assert {outcome.creation for outcome in outcomes} == {Creation.CREATED}
     assert token.renewals == 1
 
 
