@@ -4,7 +4,8 @@ import logging
 from datetime import datetime
 
 from ips_common.errors import BusUnavailable, ClusterRefused, ClusterUnavailable, InvalidRequest
-from ips_common.models.message import Kick
+from ips_common.finishing import notifications
+from ips_common.models.message import Kick, Outgoing
 from ips_common.models.task import Task
 from ips_common.ports.bus import Bus
 from ips_common.ports.cluster import Clusters
@@ -25,14 +26,21 @@ def cancel(task_id: str, *, store: Store, bus: Bus, clusters: Clusters, now: dat
         TaskFinished: it has ended another way.
     """
     task = store.transition(task_id, lambda task: cancelled(task, now)).task
-    if not task.cleanup:
+    outgoing: list[Outgoing] = [*notifications(task)]
+    if task.cleanup:
+        _delete_jobs(task, clusters)
+        outgoing.append(Kick(cluster=task.spec.cluster, task_id=task_id, request_id=task.request_id))
+    if not outgoing:
         return task
     try:
-        clusters.get(task.spec.cluster).delete_jobs(task_id)
-    except (ClusterUnavailable, ClusterRefused, InvalidRequest) as error:
-        logger.warning("Jobs not deleted yet, the tracker will", extra={"taskId": task_id, "error": str(error)})
-    try:
-        bus.publish([Kick(cluster=task.spec.cluster, task_id=task_id, request_id=task.request_id)])
+        bus.publish(outgoing)
     except BusUnavailable as error:
-        logger.warning("tracker not kicked", extra={"taskId": task_id, "error": str(error)})
+        logger.warning("messages not published, the tracker will", extra={"taskId": task_id, "error": str(error)})
     return task
+
+
+def _delete_jobs(task: Task, clusters: Clusters) -> None:
+    try:
+        clusters.get(task.spec.cluster).delete_jobs(task.task_id)
+    except (ClusterUnavailable, ClusterRefused, InvalidRequest) as error:
+        logger.warning("Jobs not deleted yet, the tracker will", extra={"taskId": task.task_id, "error": str(error)})

@@ -4,17 +4,21 @@ This is the only module that reads the environment.
 """
 
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ips_common.errors import ConfigError
 from ips_common.models.base import Model
 from ips_common.models.label import is_subdomain
+
+Secret = Annotated[SecretStr, Field(min_length=16)]
+"""A key too short to be guessed; printing the settings does not show it."""
 
 
 class ClusterSettings(Model):
@@ -61,6 +65,15 @@ class Settings(BaseSettings):
     )
     function: str = Field(default="ips", validation_alias=AliasChoices("IPS_FUNCTION", "K_SERVICE"))
     pull_grace_seconds: float = Field(default=60, ge=0, le=7200, validation_alias="IPS_PULL_GRACE_SECONDS")
+    webhook_secrets: Annotated[tuple[Secret, ...], NoDecode] = Field(
+        default=(), max_length=5, validation_alias="IPS_WEBHOOK_SECRETS"
+    )
+    webhook_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), validation_alias="IPS_WEBHOOK_ALLOWED_HOSTS"
+    )
+    webhook_allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), validation_alias="IPS_WEBHOOK_ALLOWED_NETWORKS"
+    )
     tracker_seconds: float = Field(default=500, ge=1, le=530, validation_alias="IPS_TRACKER_SECONDS")
     lease_seconds: float = Field(default=15, ge=1, le=300, validation_alias="IPS_LEASE_SECONDS")
 
@@ -68,6 +81,11 @@ class Settings(BaseSettings):
     @classmethod
     def _json(cls, value: Any) -> Any:
         return yaml.safe_load(value) if isinstance(value, str) else value
+
+    @field_validator("webhook_secrets", "webhook_allowed_hosts", "webhook_allowed_networks", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("namespace")
     @classmethod

@@ -8,7 +8,8 @@ import logging
 from datetime import datetime
 
 from ips_common.errors import BusUnavailable, ClusterRefused, ClusterUnavailable, SlotsFull, StaleVersion
-from ips_common.models.message import BatchMessage, Kick
+from ips_common.finishing import notifications
+from ips_common.models.message import BatchMessage, Kick, Outgoing
 from ips_common.models.task import PendingReason, Task, TaskSpec, TaskStatus, queue_order
 from ips_common.planning import Plan, begin, begin_retry, fail, plan, wait_for, wanted_images
 from ips_common.ports.bus import Bus
@@ -50,7 +51,9 @@ def launch(stored: StoredTask, *, store: Store, bus: Bus, clusters: Clusters, no
         return _wait(store, stored, PendingReason.CLUSTER)
     except ClusterRefused as error:
         failed = fail(stored.task, f"the cluster refuses to list its nodes: {error}", now)
-        return _save(store, stored, failed)
+        ended = _save(store, stored, failed)
+        announce(bus, ended.task)
+        return ended
     except StaleVersion:
         # Somebody else started or cancelled it meanwhile.
         return store.task(stored.task.task_id)
@@ -58,13 +61,15 @@ def launch(stored: StoredTask, *, store: Store, bus: Bus, clusters: Clusters, no
     return begun[0]
 
 
-def announce(bus: Bus, task: Task, messages: tuple[BatchMessage, ...]) -> None:
-    """Publish batch messages and a kick; what is lost here the tracker sends again."""
-    if task.status is not TaskStatus.RUNNING:
+def announce(bus: Bus, task: Task, messages: tuple[BatchMessage, ...] = ()) -> None:
+    """Publish batch messages and a kick, or that the task has ended; what is lost here the tracker sends again."""
+    outgoing: list[Outgoing] = [*messages, *notifications(task)]
+    if task.status is TaskStatus.RUNNING:
+        outgoing.append(Kick(cluster=task.spec.cluster, task_id=task.task_id, request_id=task.request_id))
+    if not outgoing:
         return
-    kick = Kick(cluster=task.spec.cluster, task_id=task.task_id, request_id=task.request_id)
     try:
-        bus.publish([*messages, kick])
+        bus.publish(outgoing)
     except BusUnavailable as error:
         logger.warning("messages not published, the tracker will", extra={"taskId": task.task_id, "error": str(error)})
 

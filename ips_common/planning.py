@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from ips_common.finishing import finish
 from ips_common.models.image import parse_image
 from ips_common.models.node import Node
 from ips_common.models.results import ImageResult, NodeResult, NodeState, NodeStatus, Shard
@@ -75,7 +76,7 @@ def begin(task: Task, plan: Plan, now: datetime) -> tuple[Task, tuple[Shard, ...
         return fail(started, _nothing_to_do(plan), now), ()
     started = _attempt(started, len(plan.nodes))
     if not plan.nodes:
-        started = started.model_copy(update={"status": TaskStatus.COMPLETED, "finished_at": now})
+        started = finish(started, TaskStatus.COMPLETED, now)
     return started, cut(started, states)
 
 
@@ -130,16 +131,7 @@ def begin_retry(
 
 def fail(task: Task, message: str, now: datetime) -> Task:
     """Return the task failed as a whole, with `message` saying why."""
-    return task.model_copy(
-        update={
-            "status": TaskStatus.FAILED,
-            "pending_reason": None,
-            "not_before": None,
-            "finished_at": now,
-            "error_message": message,
-            "open_batches": (),
-        }
-    )
+    return finish(task, TaskStatus.FAILED, now, message)
 
 
 def wait_for(task: Task, reason: PendingReason) -> Task:

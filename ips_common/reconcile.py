@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ips_common.errors import TaskFinished
+from ips_common.finishing import finish
 from ips_common.models.message import BatchMessage
 from ips_common.models.results import ImageResult, NodeResult, NodeState, NodeStatus, Problem, Shard
 from ips_common.models.task import (
@@ -123,8 +124,8 @@ def message(task: Task, batch: OpenBatch) -> BatchMessage:
 
 def _attempt_over(task: Task, now: datetime) -> Step:
     if task.completed_nodes / task.total_nodes >= task.spec.success_threshold:
-        over = {"status": TaskStatus.COMPLETED, "finished_at": now, "cleanup": task.failed_nodes > 0}
-        return Step(task.model_copy(update=over), reason="every node is settled")
+        over = finish(task, TaskStatus.COMPLETED, now).model_copy(update={"cleanup": task.failed_nodes > 0})
+        return Step(over, reason="every node is settled")
     if task.attempt < task.spec.max_retries and task.failed_nodes > task.lasting_failures:
         waiting = {
             "status": TaskStatus.PENDING,
@@ -215,13 +216,5 @@ def cancelled(task: Task, now: datetime) -> Task:
         return task
     if task.status.final:
         raise TaskFinished(f"task {task.task_id} is already {task.status.value}")
-    return task.model_copy(
-        update={
-            "status": TaskStatus.CANCELLED,
-            "pending_reason": None,
-            "not_before": None,
-            "finished_at": now,
-            "open_batches": (),
-            "cleanup": task.started_at is not None,
-        }
-    )
+    over = finish(task, TaskStatus.CANCELLED, now)
+    return over.model_copy(update={"cleanup": task.started_at is not None})

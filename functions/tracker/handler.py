@@ -4,9 +4,11 @@ import logging
 
 from functions.tracker.runner import Runner
 from ips_common.errors import TaskNotFound
-from ips_common.models.message import BatchMessage, Kick, Tick
+from ips_common.finishing import given_up
+from ips_common.models.message import BatchMessage, Kick, Notification, Tick
 from ips_common.models.results import Problem, Reason
 from ips_common.models.task import TaskStatus
+from ips_common.models.webhook import WebhookState
 from ips_common.ports.cluster import Clusters
 from ips_common.ports.store import BatchReport, Store
 
@@ -50,3 +52,16 @@ def bury(message: BatchMessage, deliveries: int, *, store: Store) -> Kick | None
     store.report(task.task_id, BatchReport(message.attempt, message.batch, problems))
     logger.error("batch message was dead-lettered", extra={"batch": message.batch, "deliveries": deliveries})
     return Kick(cluster=task.spec.cluster, task_id=task.task_id, request_id=message.request_id)
+
+
+def bury_notification(message: Notification, deliveries: int, *, store: Store) -> None:
+    """Say on the task that its webhook, whose notification ended in the dead-letter topic, will not be called again."""
+    try:
+        task = store.transition(message.task_id, lambda task: given_up(task, message.event_id, deliveries)).task
+    except TaskNotFound:
+        logger.warning("dead letter of a task that does not exist")
+        return
+    if task.webhook and task.webhook.state is WebhookState.FAILED:
+        logger.error(
+            "webhook was never delivered", extra={"deliveries": deliveries, "error": task.webhook.last_error or ""}
+        )

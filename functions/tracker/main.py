@@ -6,12 +6,12 @@ from functools import cache
 import flask
 import functions_framework
 
-from functions.tracker.handler import bury, handle
+from functions.tracker.handler import bury, bury_notification, handle
 from functions.tracker.ports import Pace, Ports
 from functions.tracker.runner import Runner, draining
 from ips_common import push
 from ips_common.bus.envelope import Delivery
-from ips_common.models.message import BatchMessage, Kick, Tick
+from ips_common.models.message import BatchMessage, Kick, Notification, Tick
 from ips_common.verdict import Patience
 from ips_common.wiring.bus import bus
 from ips_common.wiring.clusters import clusters
@@ -35,11 +35,17 @@ def _runner() -> Runner:
 
 
 def _handle(delivery: Delivery) -> None:
-    message: BatchMessage | Kick | Tick | None = delivery.message
-    if isinstance(message, BatchMessage):
-        message = bury(message, delivery.attempts, store=store())
-    if message:
-        handle(message, runner=_runner(), clusters=clusters(), seconds=configure().tracker_seconds)
+    message = delivery.message
+    match message:
+        case Kick() | Tick():
+            track: Kick | Tick | None = message
+        case BatchMessage():
+            track = bury(message, delivery.attempts, store=store())
+        case Notification():
+            track = None
+            bury_notification(message, delivery.attempts, store=store())
+    if track:
+        handle(track, runner=_runner(), clusters=clusters(), seconds=configure().tracker_seconds)
 
 
 @functions_framework.http

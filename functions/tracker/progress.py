@@ -7,7 +7,8 @@ from datetime import datetime
 from functions.tracker.board import Board, OpenNode
 from functions.tracker.ports import Ports
 from ips_common.errors import BusUnavailable
-from ips_common.models.message import BatchMessage
+from ips_common.finishing import notifications
+from ips_common.models.message import Outgoing
 from ips_common.models.results import Problem, Reason
 from ips_common.models.task import OpenBatch, Task
 from ips_common.ports.cluster import Cluster
@@ -106,6 +107,7 @@ def _abandon(board: Board, problem: Problem, words: str, ports: Ports, now: date
     failed, settled = abandon(task, [item.shard for item in folded], problem, words, now)
     changed = [StoredShard(new, old.version) for old, new in zip(stored, settled, strict=True) if new is not old.shard]
     _save(board, failed, changed, ports)
+    _publish(ports, notifications(failed))
     logger.info("task failed", extra={"error": words})
 
 
@@ -118,8 +120,7 @@ def _write(board: Board, cluster: Cluster, ports: Ports, now: datetime) -> None:
     settled, leftovers = board.settled(), board.leftovers()
     step = advance(task, settled, now)
     _save(board, step.task, shards, ports)
-    if step.messages:
-        _publish(ports, step.messages)
+    _publish(ports, [*step.messages, *notifications(step.task)])
     if step.reason:
         logger.info(
             step.reason,
@@ -141,8 +142,10 @@ def _save(board: Board, task: Task, shards: Sequence[StoredShard], ports: Ports)
     board.saved(stored, written, loaded)
 
 
-def _publish(ports: Ports, messages: Sequence[BatchMessage]) -> None:
+def _publish(ports: Ports, messages: Sequence[Outgoing]) -> None:
+    if not messages:
+        return
     try:
         ports.bus.publish(messages)
     except BusUnavailable as error:
-        logger.warning("batches not published, they will be sent again", extra={"error": str(error)})
+        logger.warning("messages not published, they will be sent again", extra={"error": str(error)})

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from threading import Event, Lock
 
 from functions.tracker.board import Board
+from functions.tracker.notices import send_overdue
 from functions.tracker.ports import Pace, Ports
 from functions.tracker.progress import work
 from ips_common import logs
@@ -255,10 +256,10 @@ class ClusterRun:
         with logs.bind(taskId=task.task_id, requestId=task.request_id):
             if task.cleanup and task.status is not TaskStatus.RUNNING:
                 stored = self._clean(stored)
-                task = stored.task
-            if self._may_start(task):
+            stored = send_overdue(stored, self._ports)
+            if self._may_start(stored.task):
                 stored = self._launch(stored)
-                task = stored.task
+            task = stored.task
             if task.status is TaskStatus.RUNNING:
                 self._put_up(stored)
             else:

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ips_common.errors import MalformedMessage
-from ips_common.models.message import BatchMessage, Kick, Tick
+from ips_common.models.message import BatchMessage, Kick, Notification, Tick
 
-Message = BatchMessage | Kick | Tick
+Message = BatchMessage | Kick | Notification | Tick
 
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 _LONGEST_QUOTE = 300

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 
 from ips_common.errors import BusUnavailable
-from ips_common.models.message import BatchMessage, Kick
+from ips_common.models.message import Outgoing
 from ips_common.ports.bus import Bus
 
 
@@ -16,7 +16,7 @@ class MemoryBus(Bus):
     """
 
     def __init__(self) -> None:
-        self.published: list[BatchMessage | Kick] = []
+        self.published: list[Outgoing] = []
         self.down = False
         self._left: int | None = None
         self._lock = threading.Lock()
@@ -26,7 +26,7 @@ class MemoryBus(Bus):
         with self._lock:
             self._left = messages
 
-    def publish(self, messages: Sequence[BatchMessage | Kick]) -> None:
+    def publish(self, messages: Sequence[Outgoing]) -> None:
         """See `Bus.publish`."""
         with self._lock:
             for message in messages:
@@ -36,7 +36,7 @@ class MemoryBus(Bus):
                     self._left -= 1
                 self.published.append(message)
 
-    def take(self) -> list[BatchMessage | Kick]:
+    def take(self) -> list[Outgoing]:
         """Remove and return what was published, as a subscriber would see it."""
         with self._lock:
             taken, self.published = self.published, []

@@ -18,10 +18,14 @@ from google.pubsub_v1.types import PubsubMessage
 
 from ips_common.errors import BusUnavailable
 from ips_common.google_call import CHANNEL_OPTIONS, ONCE, repeat
-from ips_common.models.message import BatchMessage, Kick
+from ips_common.models.message import BatchMessage, Kick, Notification, Outgoing
 from ips_common.ports.bus import Bus
 
-TOPICS: dict[type[BatchMessage | Kick], str] = {BatchMessage: "ips-batches", Kick: "ips-tracker"}
+TOPICS: dict[type[Outgoing], str] = {
+    BatchMessage: "ips-batches",
+    Kick: "ips-tracker",
+    Notification: "ips-notifications",
+}
 """Which topic a message goes to, as in `infra/topology.yaml`."""
 
 TIMEOUT = 6.0
@@ -39,7 +43,7 @@ class PubSubBus(Bus):
         self._publisher = publisher or publisher_client()
         self._timeout = timeout
 
-    def publish(self, messages: Sequence[BatchMessage | Kick]) -> None:
+    def publish(self, messages: Sequence[Outgoing]) -> None:
         """See `Bus.publish`."""
         for kind, name in TOPICS.items():
             wires = (_wire(message) for message in messages if isinstance(message, kind))
@@ -96,7 +100,7 @@ def publisher_client() -> PublisherClient:
     return PublisherClient(transport=PublisherGrpcTransport(host=host, channel=channel))
 
 
-def _wire(message: BatchMessage | Kick) -> PubsubMessage:
+def _wire(message: Outgoing) -> PubsubMessage:
     attributes = {"kind": message.kind} | ({"requestId": message.request_id} if message.request_id else {})
     return PubsubMessage(data=message.model_dump_json(by_alias=True, exclude_none=True).encode(), attributes=attributes)
 

@@ -26,7 +26,20 @@ class Kick(Model):
     request_id: str | None = None
 
 
+class Notification(Model):
+    """Tell a caller's webhook that a task has ended."""
+
+    kind: Literal["notify"] = "notify"
+    task_id: str = Field(min_length=1, max_length=63)
+    event_id: str = Field(min_length=1, max_length=128)
+    request_id: str | None = None
+
+
 class Tick(Model):
     """The scheduler's minute: look at every cluster."""
 
     kind: Literal["tick"] = "tick"
+
+
+Outgoing = BatchMessage | Kick | Notification
+"""What IPS itself publishes."""

@@ -5,7 +5,6 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +19,7 @@ from pydantic import (
 from ips_common.models.base import Model, UtcDatetime
 from ips_common.models.image import parse_image
 from ips_common.models.label import check_label_key, check_label_value, is_subdomain
+from ips_common.models.webhook import Webhook, WebhookUrl
 
 MAX_IMAGES = 50
 MAX_FAILED_NODE_DETAILS = 100
@@ -89,20 +89,8 @@ def _secret_name(text: str) -> str:
     return text
 
 
-def _webhook_url(text: str) -> str:
-    try:
-        url = urlsplit(text)
-        _ = url.port
-    except ValueError as error:
-        raise ValueError("must be an http or https URL") from error
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        raise ValueError("must be an http or https URL with a host")
-    return text
-
-
 Image = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_image)]
 SecretName = Annotated[str, AfterValidator(_secret_name)]
-WebhookUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048), AfterValidator(_webhook_url)]
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
@@ -227,6 +215,8 @@ class Task(Model):
     open_batches: tuple[OpenBatch, ...] = ()
     cleanup: bool = False
     """Whether Jobs may be left in the cluster although the task, or its attempt, is over."""
+    webhook: Webhook | None = None
+    """The telling of the task's end, once it has ended and if somebody wants to hear."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

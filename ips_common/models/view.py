@@ -22,6 +22,7 @@ from ips_common.models.task import (
     TaskSpec,
     TaskStatus,
 )
+from ips_common.models.webhook import Webhook, WebhookState
 
 CANCELLED = "cancelled"
 """Status shown for a node that had no result when its task was cancelled."""
@@ -50,6 +51,24 @@ class Progress(View):
     """Batches of the current attempt."""
     percentage: float
     """Completed nodes of all nodes, in percent."""
+
+
+class WebhookView(View):
+    """How far telling the caller's webhook has come."""
+
+    event_id: str
+    """The same for every delivery of the event."""
+    state: WebhookState
+    attempts: int
+    """Deliveries tried so far."""
+    last_error: str | None
+    """Why the last delivery failed; null once one has succeeded."""
+    delivered_at: UtcDatetime | None
+
+    @classmethod
+    def of(cls, webhook: Webhook) -> "WebhookView":
+        """Show a webhook."""
+        return cls.model_construct(**{name: getattr(webhook, name) for name in cls.model_fields})
 
 
 class TaskView(View):
@@ -98,6 +117,8 @@ class TaskView(View):
     """When a running task will be done if it goes on at its own pace; null until a node was pulled."""
     error_message: str | None
     created_by: str | None
+    webhook: WebhookView | None
+    """The delivery of the task's end to `webhookUrl`; null until the task has ended, or if it has no webhook."""
 
     @classmethod
     def of(cls, task: Task, now: datetime) -> "TaskView":
@@ -122,6 +143,7 @@ class TaskView(View):
             estimated_completion=estimated_completion(task, now),
             error_message=task.error_message,
             created_by=task.created_by,
+            webhook=WebhookView.of(task.webhook) if task.webhook else None,
         )
 
 

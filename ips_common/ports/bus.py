@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from ips_common.models.message import BatchMessage, Kick
+from ips_common.models.message import Outgoing
 
 
 class Bus(Protocol):
     """Pub/Sub topics by what they mean."""
 
-    def publish(self, messages: Sequence[BatchMessage | Kick]) -> None:
+    def publish(self, messages: Sequence[Outgoing]) -> None:
         """Publish all messages, each to its topic; returns when Pub/Sub has them.
 
         Raises:

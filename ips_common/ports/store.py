@@ -131,8 +131,8 @@ class Store(Protocol):
     def open_tasks(self, cluster: str) -> Sequence[StoredTask]:
         """Return the tasks that need the tracker, oldest first.
 
-        They run, wait for a retry or a cluster, have something to clean up, or are pending without a reason: created by
-        somebody who has not started them yet, and may have died.
+        They run, wait for a retry or a cluster, have something to clean up or a notification to send, or are pending
+        without a reason: created by somebody who has not started them yet, and may have died.
         """
         ...
 

@@ -42,10 +42,12 @@ def waits_for_slot(task: Task) -> bool:
 def is_open(task: Task) -> bool:
     """Whether the tracker has to look after the task.
 
-    A pending task without a reason is one whose creator has not got round to starting it, perhaps because it died.
+    A pending task without a reason is one whose creator has not got round to starting it, perhaps because it died. A
+    finished one may have a webhook whose notification was lost.
     """
     return (
         task.cleanup
+        or (task.webhook is not None and task.webhook.unsent)
         or task.status is TaskStatus.RUNNING
         or (task.status is TaskStatus.PENDING and not waits_for_slot(task))
     )

@@ -1,0 +1,1 @@
+"""The `notify` function: tells callers' webhooks that a task has ended."""
