@@ -9,6 +9,7 @@ import atexit
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -44,18 +45,21 @@ class Background:
         self._closers.append(closer)
 
     def _stop(self) -> None:
-        """Close connections properly, or every exit would log them as leaked."""
+        """End what runs and close connections properly, or every exit would log them as leaked."""
+        finishing = self.start(self._finish())
+        with suppress(TimeoutError):
+            finishing.result(_STOP_SECONDS)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_STOP_SECONDS)
+        if not self._thread.is_alive():
+            self.loop.close()
 
-        async def close() -> None:
-            await asyncio.gather(*(closer() for closer in self._closers), return_exceptions=True)
-
-        try:
-            self.start(close()).result(_STOP_SECONDS)
-        except TimeoutError:
-            pass
-        finally:
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(_STOP_SECONDS)
+    async def _finish(self) -> None:
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*(closer() for closer in self._closers), return_exceptions=True)
 
 
 _lock = threading.Lock()

@@ -5,7 +5,6 @@ import json
 import socket
 import ssl
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,16 +187,21 @@ class Api:
 
 
 def kubeconfig(
-    path: Path, url: str, user: Mapping[str, Any], *, authority: Path | None = None, context: str = "there"
+    path: Path,
+    url: str,
+    user: Mapping[str, Any],
+    *,
+    authority: Path | None = None,
+    cluster: Mapping[str, Any] | None = None,
+    context: str = "there",
 ) -> Path:
     """Write a kubeconfig with one context."""
-    cluster = {"server": url} | ({"certificate-authority": str(authority)} if authority else {})
-    document: dict[str, Any] = defaultdict(list)
-    document |= {
+    trust = {"certificate-authority": str(authority)} if authority else {}
+    document = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": context,
-        "clusters": [{"name": "c", "cluster": cluster}],
+        "clusters": [{"name": "c", "cluster": {"server": url, **trust, **(cluster or {})}}],
         "users": [{"name": "u", "user": dict(user)}],
         "contexts": [{"name": context, "context": {"cluster": "c", "user": "u"}}],
     }

@@ -90,6 +90,31 @@ def test_a_server_of_another_authority_is_not_talked_to(secure: Api, tmp_path: P
     assert secure.requests == []
 
 
+def test_a_server_is_not_verified_where_the_kubeconfig_says_so(secure: Api, tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", secure.url, {"token": "abc"}, cluster={"insecure-skip-tls-verify": True})
+
+    reach(path)
+
+    assert len(secure.requests) == 1
+
+
+def test_a_proxy_is_used_unless_the_server_is_excepted(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.on("GET", JOBS, a_list())
+    path = kubeconfig(
+        tmp_path / "config", "http://kubernetes.invalid", {"token": "abc"}, cluster={"proxy-url": api.url}
+    )
+    monkeypatch.setenv("no_proxy", "other.invalid")
+    reach(path)
+    assert api.requests[0].headers["Host"] == "kubernetes.invalid"
+
+    monkeypatch.setenv("no_proxy", "kubernetes.invalid")
+    with pytest.raises(ClusterUnavailable):
+        reach(path, seconds=0.3)
+    assert len(api.requests) == 1
+
+
 def test_a_client_certificate(secure: Api, authority: tuple[Path, Path], tmp_path: Path) -> None:
     user = {"client-certificate": str(tmp_path / "client.crt"), "client-key": str(tmp_path / "client.key")}
 
