@@ -1,7 +1,7 @@
 """What the observations of a node's Job and pod mean: not yet known, pulled, or failed and why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -22,6 +22,7 @@ class Patience:
         pull: for a pull problem that may heal (back-off, rate limit, registry away).
         schedule: for a pod that fits nowhere, a Job without a pod, a node that went silent.
         ending: for a pod to end whose images are all there, before the node counts as settled all the same.
+        news: for what another watch may be about to say.
         overrun: past the Job's own deadline, for a Job controller that does not end it.
         look: between two looks at a node that is suspect.
     """
@@ -29,6 +30,7 @@ class Patience:
     pull: timedelta = timedelta(seconds=60)
     schedule: timedelta = timedelta(seconds=30)
     ending: timedelta = timedelta(seconds=10)
+    news: timedelta = timedelta(seconds=2)
     overrun: timedelta = timedelta(seconds=60)
     look: timedelta = timedelta(seconds=5)
 
@@ -49,13 +51,19 @@ class Trouble:
 class Sight:
     """All that is known of one node of an open batch: its Job, its pod as last seen (even if gone since), troubles.
 
-    `pulled_at` is when every image was first seen to be there.
+    `pulled_at` is when every image was first seen to be there, `finished_at` when the Job was first seen to be over.
     """
 
     job: JobSeen | None = None
     pod: PodSeen | None = None
     troubles: Mapping[int, Trouble] = field(default_factory=dict)
     pulled_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+def notice_job(sight: Sight, job: JobSeen, now: datetime) -> Sight:
+    """Return the sight after another look at the Job."""
+    return replace(sight, job=job, finished_at=(sight.finished_at or now) if job.finished else None)
 
 
 def notice(sight: Sight, pod: PodSeen, images: Sequence[str], now: datetime) -> Sight:
@@ -78,7 +86,7 @@ def notice(sight: Sight, pod: PodSeen, images: Sequence[str], now: datetime) -> 
         elif problem.reason not in {known.problem.reason, Reason.IMAGE_PULL_BACK_OFF}:
             troubles[index] = Trouble(known.since, problem)
     pulled = all(index in pod.images and _is_there(pod.images[index]) for index in range(len(images)))
-    return Sight(sight.job, pod, troubles, (sight.pulled_at or now) if pulled else None)
+    return replace(sight, pod=pod, troubles=troubles, pulled_at=(sight.pulled_at or now) if pulled else None)
 
 
 class Suspicion(StrEnum):
@@ -112,7 +120,11 @@ def judge(images: Sequence[str], sight: Sight, deadline: datetime, patience: Pat
             return _settle(images, outcomes, _POD_FAILED, now)
         return Wait(until=ended_by)
     if job.finished == "Complete":
-        # Every container ran to its end, so every image was there, whatever became of the pod since.
+        # Complete can overtake the pod's last state, which has the digests. Should that never come: every container
+        # ran to its end, so every image was there.
+        known_by = (sight.finished_at or now) + patience.news
+        if pod and now < known_by:
+            return Wait(until=known_by)
         pulled = [image if image.pulled else _Outcome(digest="") for image in outcomes]
         return _settle(images, pulled, _POD_FAILED, now)
     if job.finished == "Failed":

@@ -3,7 +3,7 @@
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ips_common.models.node import Node
@@ -12,7 +12,18 @@ from ips_common.models.task import OpenBatch, Task
 from ips_common.observe import Gone, JobSeen, Observation
 from ips_common.ports.store import StoredShard, StoredTask
 from ips_common.reconcile import failed_result, settle
-from ips_common.verdict import Patience, Sight, Suspicion, Verdict, Wait, judge, judge_node, judge_refusal, notice
+from ips_common.verdict import (
+    Patience,
+    Sight,
+    Suspicion,
+    Verdict,
+    Wait,
+    judge,
+    judge_node,
+    judge_refusal,
+    notice,
+    notice_job,
+)
 
 FLUSH_SECONDS = 1.0
 """Shortest time between writes of results that open no batch."""
@@ -92,7 +103,7 @@ class Board:
         if node is None or observation.key.attempt != self.task.attempt:
             return
         if isinstance(observation, JobSeen):
-            node.sight = replace(node.sight, job=observation)
+            node.sight = notice_job(node.sight, observation, now)
         elif isinstance(observation, Gone):
             # A pod's last state stays known: a deadline removes the pod before the Job says so.
             if observation.kind == "Job":

@@ -8,7 +8,7 @@ import pytest
 from ips_common.models.node import Node
 from ips_common.models.results import NodeResult, NodeStatus
 from ips_common.observe import ContainerSeen, JobSeen, Key, PodSeen
-from ips_common.verdict import Patience, Sight, Suspicion, Wait, judge, judge_node, judge_refusal, notice
+from ips_common.verdict import Patience, Sight, Suspicion, Wait, judge, judge_node, judge_refusal, notice, notice_job
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DEADLINE = NOW + timedelta(seconds=600)
@@ -85,6 +85,13 @@ def test_complete_job_has_pulled_everything_even_if_its_pod_is_gone() -> None:
     verdict = judge(IMAGES, see(job=replace(JOB, finished="Complete")), DEADLINE, PATIENCE, NOW)
     assert isinstance(verdict, NodeResult)
     assert verdict.status is NodeStatus.SUCCEEDED
+
+
+def test_complete_that_overtakes_the_pods_last_state_waits_for_its_digests() -> None:
+    complete = replace(JOB, finished="Complete")
+    sight = notice_job(see(pod(PULLED, CREATING)), complete, NOW)
+    assert judge(IMAGES, sight, DEADLINE, PATIENCE, later(1)) == Wait(until=later(2))
+    assert reasons(judge(IMAGES, sight, DEADLINE, PATIENCE, later(2))) == ["sha256:aa", ""]
 
 
 def test_container_that_cannot_start_has_its_image() -> None:
