@@ -119,17 +119,8 @@ def judge(images: Sequence[str], sight: Sight, deadline: datetime, patience: Pat
         if job.finished or pod.phase in _ENDED or now >= ended_by:
             return _settle(images, outcomes, _POD_FAILED, now)
         return Wait(until=ended_by)
-    if job.finished == "Complete":
-        # Complete can overtake the pod's last state, which has the digests. Should that never come: every container
-        # ran to its end, so every image was there.
-        known_by = (sight.finished_at or now) + patience.news
-        if pod and now < known_by:
-            return Wait(until=known_by)
-        pulled = [image if image.pulled else _Outcome(digest="") for image in outcomes]
-        return _settle(images, pulled, _POD_FAILED, now)
-    if job.finished == "Failed":
-        # Jobs also fail when a node goes away under their pods, so the node has a word in it.
-        return Wait(until=now + patience.look, suspicion=Suspicion.NODE)
+    if job.finished:
+        return _judge_finished(images, sight, outcomes, patience, now)
     if now >= deadline + patience.overrun:
         words = f"the Job was not ended within {patience.overrun.total_seconds():.0f} s of its deadline"
         return _settle(images, outcomes, Problem(Reason.DEADLINE_EXCEEDED, words, retryable=True), now)
@@ -141,6 +132,22 @@ def judge(images: Sequence[str], sight: Sight, deadline: datetime, patience: Pat
     if not any(image.open for image in outcomes):
         return _settle(images, outcomes, _POD_FAILED, now)
     return _with_pod(sight, outcomes, deadline, patience, now)
+
+
+def _judge_finished(
+    images: Sequence[str], sight: Sight, outcomes: Sequence["_Outcome"], patience: Patience, now: datetime
+) -> Verdict:
+    """Judge a node whose Job is over although not every image was seen to be there."""
+    if sight.job and sight.job.finished == "Failed":
+        # Jobs also fail when a node goes away under their pods, so the node has a word in it.
+        return Wait(until=now + patience.look, suspicion=Suspicion.NODE)
+    # Complete can overtake the pod's last state, which has the digests. Should that never come: every container ran to
+    # its end, so every image was there.
+    known_by = (sight.finished_at or now) + patience.news
+    if sight.pod and now < known_by:
+        return Wait(until=known_by)
+    pulled = [image if image.pulled else _Outcome(digest="") for image in outcomes]
+    return _settle(images, pulled, _POD_FAILED, now)
 
 
 def judge_node(
