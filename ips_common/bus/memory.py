@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 
 from ips_common.errors import BusUnavailable
-from ips_common.models.message import Outgoing
+from ips_common.models.message import BatchMessage, Kick, Notification, Outgoing
 from ips_common.ports.bus import Bus
 
 
@@ -36,10 +36,18 @@ class MemoryBus(Bus):
                     self._left -= 1
                 self.published.append(message)
 
-    def take(self) -> list[Outgoing]:
-        """Remove and return what was published, as a subscriber would see it."""
+    def take(self) -> list[BatchMessage | Kick]:
+        """Remove and return what the subscribers that pull and track would see."""
         with self._lock:
-            taken, self.published = self.published, []
+            taken = [message for message in self.published if not isinstance(message, Notification)]
+            self.published = [message for message in self.published if isinstance(message, Notification)]
+            return taken
+
+    def take_notifications(self) -> list[Notification]:
+        """Remove and return what the subscriber that calls webhooks would see."""
+        with self._lock:
+            taken = [message for message in self.published if isinstance(message, Notification)]
+            self.published = [message for message in self.published if not isinstance(message, Notification)]
             return taken
 
     def ready(self, timeout: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
+from io import BytesIO
 
 import aiohttp
 from yarl import URL
@@ -19,6 +20,7 @@ TIMEOUT = 10.0
 """Seconds one delivery may take in all, from the DNS query to the end of the answer."""
 
 _MAX_ANSWER = 64 * 1024
+_TURNS = 20  # of the loop, more than it takes to notice that a connection is gone
 _UNSIGNED = "IPS_WEBHOOK_SECRETS is not set: events are never sent unsigned"
 
 AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
@@ -71,25 +73,29 @@ class HttpCourier(Courier):
         loop = asyncio.new_event_loop()
         try:
             return loop.run_until_complete(self._post(url, body, headers))
-        finally:
-            loop.close()
-
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        deadline = asyncio.get_running_loop().time() + self._timeout
-        try:
-            return await self._exchange(URL(url, encoded=True), body, headers, deadline)
         except TimeoutError:
             return Reply(0, f"no answer within {self._timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Reply(0, _sentence(error))
+        finally:
+            loop.close()
 
-    async def _exchange(self, url: URL, body: bytes, headers: Mapping[str, str], deadline: float) -> Reply:
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        target = URL(url, encoded=True)
+        sockets = _Sockets(self._rules, target.raw_host or "")
+        try:
+            return await self._exchange(target, body, headers, sockets)
+        finally:
+            await sockets.hang_up()
+
+    async def _exchange(self, url: URL, body: bytes, headers: Mapping[str, str], sockets: "_Sockets") -> Reply:
+        deadline = asyncio.get_running_loop().time() + self._timeout
         connector = aiohttp.TCPConnector(
             resolver=self._resolver(),
             use_dns_cache=False,
             force_close=True,
             ssl=self._tls or True,
-            socket_factory=self._guard(url.raw_host or ""),
+            socket_factory=sockets.make,
         )
         async with aiohttp.ClientSession(
             connector=connector,
@@ -98,7 +104,7 @@ class HttpCourier(Courier):
             timeout=aiohttp.ClientTimeout(total=None),
         ) as session:
             async with asyncio.timeout_at(deadline):
-                answer = await session.post(url, data=body, headers=headers, allow_redirects=False)
+                answer = await session.post(url, data=BytesIO(body), headers=headers, allow_redirects=False)
             async with answer:
                 # The status has decided; the rest is read, within bounds, so that the receiver can finish.
                 with suppress(aiohttp.ClientError, TimeoutError):
@@ -106,17 +112,37 @@ class HttpCourier(Courier):
                         await _drop(answer.content, _MAX_ANSWER)
                 return _reply(answer.status)
 
-    def _guard(self, host: str) -> Callable[[AddrInfo], socket.socket]:
-        """Return what makes the sockets: the one place that every address passes, however it was written or found."""
-        trusted = self._rules.trusts(host)
 
-        def make(info: AddrInfo) -> socket.socket:
-            family, kind, protocol, _, address = info
-            if not trusted and not self._rules.allows(str(address[0])):
-                raise ForbiddenAddress("not a public address")
-            return socket.socket(family, kind, protocol)
+class _Sockets:
+    """Makes the sockets of one call: the one place that every address passes, however it was written or found."""
 
-        return make
+    def __init__(self, rules: AddressRules, host: str) -> None:
+        self._rules = rules
+        self._trusted = rules.trusts(host)
+        self._made: list[socket.socket] = []
+
+    def make(self, info: AddrInfo) -> socket.socket:
+        """Return a socket that may be connected to the address of `info`.
+
+        Raises:
+            ForbiddenAddress: none may.
+        """
+        family, kind, protocol, _, address = info
+        if not self._trusted and not self._rules.allows(str(address[0])):
+            raise ForbiddenAddress("not a public address")
+        made = socket.socket(family, kind, protocol)
+        self._made.append(made)
+        return made
+
+    async def hang_up(self) -> None:
+        """Cut what is still open: a receiver that does not read would keep its connection, to be sent the rest."""
+        for made in self._made:
+            with suppress(OSError):
+                made.shutdown(socket.SHUT_RDWR)
+        for _ in range(_TURNS):
+            if all(made.fileno() < 0 for made in self._made):
+                return
+            await asyncio.sleep(0)
 
 
 async def _drop(content: aiohttp.StreamReader, most: int) -> None:
