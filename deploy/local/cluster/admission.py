@@ -58,11 +58,13 @@ class Admission:
         labels = self._store.need(NAMESPACES, ("", namespace)).obj["metadata"].get("labels") or {}
         enforce, warn = podsecurity.levels(labels)
         spec = obj["spec"]["template"]["spec"] if kind in _TEMPLATED else obj["spec"]
-        if kind is PODS and (found := podsecurity.violations(enforce, spec)):
+        found = podsecurity.violations(enforce, spec) if kind is PODS else ""
+        if found:
             why = f'violates PodSecurity "{enforce}:latest": {found}'
             raise errors.forbidden(kind, obj["metadata"]["name"], why)
         # A Job is let in whatever its pods ask for: only the pods are refused, later, by an Event.
-        found = podsecurity.violations(warn, spec)
+        if kind is not PODS or warn != enforce:
+            found = podsecurity.violations(warn, spec)
         return [f'would violate PodSecurity "{warn}:latest": {found}'] if found else []
 
     def _quotas(self, kind: Kind, namespace: str, name: str) -> None:

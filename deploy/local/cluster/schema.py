@@ -6,7 +6,6 @@ that starting a cluster does not import them.
 
 import json
 import re
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,7 @@ _JSON_NAMES: dict[type, str] = {
     dict: "object",
 }
 
-Check = Callable[[Any], bool]
-_SCALARS: dict[str, Check] = {
-    "str": lambda value: isinstance(value, str),
-    "datetime": lambda value: isinstance(value, str),
-    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "bool": lambda value: isinstance(value, bool),
-}
+_SCALARS: dict[str, type] = {"str": str, "datetime": str, "int": int, "bool": bool}
 
 
 @cache
@@ -62,21 +55,23 @@ def _struct(kind: Kind, model: str, value: Any, path: str, unknown: list[str]) -
     out: dict[str, Any] = {}
     for name, item in value.items():
         declared = fields.get(name)
+        if declared in _SCALARS and item.__class__ is _SCALARS[declared]:
+            out[name] = item
+            continue
         where = f"{path}.{name}" if path else name
         if declared is None:
             unknown.append(where)
         elif item is not None:
             decoded = _value(kind, declared, item, where, unknown)
             # Go leaves empty maps and lists out; an empty struct (emptyDir, securityContext) is a choice and stays.
-            if decoded not in ([], {}) or declared[0] not in "[{":
+            if decoded or declared[0] not in "[{":
                 out[name] = decoded
     return out
 
 
 def _value(kind: Kind, declared: str, value: Any, path: str, unknown: list[str]) -> Any:
-    check = _SCALARS.get(declared)
-    if check is not None:
-        if not check(value):
+    if declared in _SCALARS:
+        if value.__class__ is not _SCALARS[declared]:
             raise _mismatch(kind, value, declared, path)
         return value
     if declared[0] == "[":

@@ -104,7 +104,8 @@ class JobController:
         status["ready"] = sum(is_ready(pod) for pod in pods.active)
         status["uncountedTerminatedPods"] = uncounted(pods)
         self._write(key, status)
-        self._count(key, job, pods, target)
+        if target is not None or pods.succeeded or pods.failed:
+            self._count(key, job, pods, target)
         if refused:
             self._queue.retry(key, CREATE_BACKOFF_SECONDS, CREATE_BACKOFF_MOST)
         else:
