@@ -10,7 +10,7 @@ import pytest
 from google.api_core.exceptions import DeadlineExceeded
 from google.pubsub_v1.services.subscriber import SubscriberClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
-from grpc import insecure_channel  # type: ignore[import-untyped]  # grpcio ships no types
+from grpc import insecure_channel
 
 from ips_common.bus.envelope import Delivery, parse_push
 from ips_common.bus.memory import MemoryBus
