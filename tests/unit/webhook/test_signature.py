@@ -1,6 +1,9 @@
 """How events are signed."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,3 +41,19 @@ def test_another_time_does_not_fit() -> None:
     request = signed(b'{"a": 1}', "secret")
     later = {HEADER: request.headers[HEADER].replace("t=1767323045", "t=1767323046")}
     assert not verify(Request("/", later, request.body), "secret")
+
+
+def test_the_check_in_the_documentation_works() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "webhooks.md").read_text()
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert code
+    names: dict[str, Any] = {}
+    exec(code[1], names)
+    is_ours = names["is_ours"]
+    now = datetime.now(UTC)
+    header = sign(b"{}", ["the-new-secret", "the-old-secret"], now)
+    assert is_ours(header, b"{}", "the-new-secret")
+    assert is_ours(header, b"{}", "the-old-secret")
+    assert not is_ours(header, b"{}", "another-secret")
+    assert not is_ours(header, b"[]", "the-new-secret")
+    assert not is_ours(sign(b"{}", ["secret"], now - timedelta(hours=1)), b"{}", "secret")
