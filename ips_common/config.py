@@ -9,16 +9,32 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ips_common.errors import ConfigError
+from ips_common.models.access import Role, check_entry, is_safe_url
 from ips_common.models.base import Model
+from ips_common.models.image_rule import check_pattern
 from ips_common.models.label import is_subdomain
 
 Secret = Annotated[SecretStr, Field(min_length=16)]
 """A key too short to be guessed; printing the settings does not show it."""
+
+
+AuthMode = Literal["none", "iam", "api-key", "oidc"]
+RoleEntry = Annotated[str, AfterValidator(check_entry)]
+KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$")]
+ImagePattern = Annotated[str, AfterValidator(check_pattern)]
+
+
+class ApiKeySettings(Model):
+    """A known API key: what it is for, and its salted hash (`python -m ips_common.auth NAME` makes both)."""
+
+    role: Role = Role.READER
+    hash: str = Field(pattern=r"^sha256:([0-9a-f]{2}){8,64}:[0-9a-f]{64}$", repr=False)
 
 
 class ClusterSettings(Model):
@@ -77,12 +93,41 @@ class Settings(BaseSettings):
     tracker_seconds: float = Field(default=500, ge=1, le=530, validation_alias="IPS_TRACKER_SECONDS")
     lease_seconds: float = Field(default=15, ge=1, le=300, validation_alias="IPS_LEASE_SECONDS")
 
-    @field_validator("clusters", mode="before")
+    auth: AuthMode = Field(default="none", validation_alias="IPS_AUTH")
+    writers: Annotated[tuple[RoleEntry, ...], NoDecode] = Field(default=(), validation_alias="IPS_WRITERS")
+    readers: Annotated[tuple[RoleEntry, ...], NoDecode] = Field(default=(), validation_alias="IPS_READERS")
+    api_keys: Annotated[dict[KeyName, ApiKeySettings], NoDecode] = Field(
+        default_factory=dict, validation_alias="IPS_API_KEYS", repr=False
+    )
+    oidc_issuer: str | None = Field(default=None, validation_alias="IPS_OIDC_ISSUER")
+    oidc_audience: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="IPS_OIDC_AUDIENCE")
+    iap_audience: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="IPS_IAP_AUDIENCE")
+    cloud_run_service: str | None = Field(default=None, validation_alias="K_SERVICE")
+    allowed_images: Annotated[tuple[ImagePattern, ...], NoDecode] = Field(
+        default=(), validation_alias="IPS_ALLOWED_IMAGES"
+    )
+
+    @field_validator("clusters", "api_keys", mode="before")
     @classmethod
     def _json(cls, value: Any) -> Any:
-        return yaml.safe_load(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError("is neither JSON nor YAML") from error
 
-    @field_validator("webhook_secrets", "webhook_allowed_hosts", "webhook_allowed_networks", mode="before")
+    @field_validator(
+        "webhook_secrets",
+        "webhook_allowed_hosts",
+        "webhook_allowed_networks",
+        "writers",
+        "readers",
+        "oidc_audience",
+        "iap_audience",
+        "allowed_images",
+        mode="before",
+    )
     @classmethod
     def _list(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -98,6 +143,25 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Settings":
+        """What a way of telling callers apart cannot do without, so that none is left open by an oversight."""
+        match self.auth:
+            case "api-key" if not self.api_keys:
+                raise ValueError("IPS_API_KEYS: is required with IPS_AUTH=api-key")
+            case "oidc" if self.oidc_issuer is None or not is_safe_url(self.oidc_issuer):
+                raise ValueError("IPS_OIDC_ISSUER: must be the https URL of the issuer with IPS_AUTH=oidc")
+            case "oidc" if not self.oidc_audience:
+                raise ValueError("IPS_OIDC_AUDIENCE: is required with IPS_AUTH=oidc")
+            case "oidc" if not self.writers and not self.readers:
+                raise ValueError("IPS_WRITERS: is required with IPS_AUTH=oidc, or IPS_READERS; * stands for everybody")
+            case "iam" if not self.iap_audience and self.cloud_run_service is None:
+                raise ValueError(
+                    "IPS_AUTH: iam believes what Google's front end has checked, and this is not Cloud Run "
+                    "(K_SERVICE is not set)"
+                )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -157,8 +221,12 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors(include_url=False, include_input=False)
-        )
+        problems = "; ".join(map(_sentence, error.errors(include_url=False, include_input=False)))
         raise ConfigError(problems) from error
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    """Say which variable is wrong and why; a check of several names the variable itself."""
+    place = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

@@ -5,9 +5,11 @@
     │   ├── StoreUnavailable        Firestore cannot be reached or is overloaded
     │   ├── BusUnavailable          Pub/Sub cannot be reached
     │   ├── ClusterUnavailable      the API server cannot be reached, throttles or fails
+    │   ├── IssuerUnavailable       the keys of callers' tokens cannot be fetched
     │   └── Contention              a compare-and-set lost too often
     └── PermanentError              trying again changes nothing
         ├── InvalidRequest          a caller's input; names every bad field
+        ├── InvalidCredentials      a caller's token or key proves nothing
         ├── TaskNotFound
         ├── Conflict                the state does not allow it
         │   ├── StaleVersion        somebody else wrote first: read again
@@ -60,6 +62,12 @@ class ClusterUnavailable(TemporaryError):
     code = "cluster-unavailable"
 
 
+class IssuerUnavailable(TemporaryError):
+    """The keys that callers' tokens are signed with cannot be fetched."""
+
+    code = "issuer-unavailable"
+
+
 class Contention(TemporaryError):
     """A compare-and-set lost too often against other writers."""
 
@@ -88,6 +96,12 @@ class InvalidRequest(PermanentError):
     def __init__(self, message: str, fields: Sequence[FieldError] = ()) -> None:
         super().__init__(message)
         self.fields = tuple(fields)
+
+
+class InvalidCredentials(PermanentError):
+    """A caller's token or key proves nothing; the message says why without repeating any of it."""
+
+    code = "invalid-credentials"
 
 
 class TaskNotFound(PermanentError):

@@ -9,8 +9,9 @@ from time import perf_counter
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from functions.api.audit import Attempt
 from functions.api.body import read_object
-from functions.api.callers import Caller
+from functions.api.callers import Caller, forbidden
 from functions.api.compression import compress
 from functions.api.deps import Deps
 from functions.api.endpoints import Endpoints
@@ -46,6 +47,7 @@ def create_app(deps: Deps) -> Flask:
     def begin() -> None:
         g.began = perf_counter()
         g.identity = identify(request.headers)
+        g.attempt = None
         g.logging = ExitStack()
         g.logging.enter_context(bind(requestId=g.identity.request_id, trace=g.identity.trace))
 
@@ -53,7 +55,12 @@ def create_app(deps: Deps) -> Flask:
     def failed(error: Exception) -> Response:
         if not isinstance(error, Refusal | HTTPException):
             _log_failure(error)
-        return _problem(problem_of(error))
+        problem = problem_of(error)
+        if g.attempt:
+            g.attempt.code = problem.code
+            if isinstance(error, Refusal) and error.caller:
+                g.attempt.caller = error.caller
+        return _problem(problem)
 
     @app.after_request
     def finish(response: Response) -> Response:
@@ -64,6 +71,8 @@ def create_app(deps: Deps) -> Flask:
         rule = request.url_rule.rule.replace("<task_id>", "{taskId}") if request.url_rule else "unmatched"
         method = request.method if request.method in _METHODS else "other"
         metrics.observe_request(method=method, path=rule, status=response.status_code, seconds=seconds)
+        if g.attempt:
+            g.attempt.log(response.status_code)
         _log_request(response.status_code, seconds)
         return response
 
@@ -77,9 +86,11 @@ def create_app(deps: Deps) -> Flask:
 
 def _view(route: Route, deps: Deps) -> Callable[..., Response]:
     def view(task_id: str = "") -> Response:
+        g.attempt = attempt = Attempt(route, task_id[:63])
         caller = _NOBODY if route.access is Access.OPEN else deps.authenticate(request)
+        attempt.caller = caller.name
         if route.access is Access.WRITE and not caller.may_write:
-            raise Refusal(Problem(403, "read-only", "this caller may read, but not change anything"))
+            raise forbidden("read-only", "this caller may read, but not change anything", caller.name)
         query, errors = validate_query(route.query, request.args) if route.strict_query else (route.query(), ())
         if errors and route.body is None:
             raise Refusal(invalid(errors))
@@ -92,7 +103,9 @@ def _view(route: Route, deps: Deps) -> Callable[..., Response]:
             errors=errors,
             task_id=task_id,
         )
-        return _response(route.handle(call))
+        answer = route.handle(call)
+        attempt.result = answer.body
+        return _response(answer)
 
     return view
 

@@ -2,12 +2,13 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
 from functions.api.callers import Authenticate, anyone
 from ips_common import cancel, launch
+from ips_common.models.image_rule import AllowedImages
 from ips_common.models.task import Task
 from ips_common.ports.bus import Bus
 from ips_common.ports.cluster import Clusters
@@ -49,6 +50,7 @@ class Deps:
     clusters: Clusters
     max_pending_tasks: int
     authenticate: Authenticate = anyone
+    allowed_images: AllowedImages = field(default_factory=lambda: AllowedImages(()))
     launch: Launch = launch.launch
     cancel: Cancel = cancel.cancel
     now: Callable[[], datetime] = _now

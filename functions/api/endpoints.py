@@ -51,7 +51,8 @@ class Endpoints:
         body = call.body or {}
         spec, errors = validate(TaskSpec, body)
         key, key_errors = _idempotency_key(call, body)
-        errors = (*call.errors, *key_errors, *errors, *self._cluster_errors(body, errors))
+        refused = self._deps.allowed_images.errors(spec.images) if spec else ()
+        errors = (*call.errors, *key_errors, *errors, *refused, *self._cluster_errors(body, errors))
         if spec is None or errors:
             raise Refusal(invalid(errors))
         if _query(call, CreateQuery).dry_run:
@@ -98,7 +99,7 @@ class Endpoints:
     def cancel(self, call: Call) -> Answer:
         """Cancel a task."""
         try:
-            return Answer(handler.cancel(call.task_id, call.caller, self._deps))
+            return Answer(handler.cancel(call.task_id, self._deps))
         except TaskFinished as finished:
             raise Refusal(Problem(409, finished.code, f"{finished}: it can no longer be cancelled")) from finished
 

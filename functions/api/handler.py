@@ -57,7 +57,6 @@ def create(
     )
     task, new = deps.store.create_task(task, key)
     if new:
-        logger.info("task created", extra={"taskId": task.task_id, "cluster": spec.cluster, "caller": caller.name})
         task = _start(task, deps)
     return Created(TaskView.of(task, deps.now()), new)
 
@@ -166,7 +165,7 @@ def list_nodes(task_id: str, *, status: str | None, limit: int, page_token: str 
     )
 
 
-def cancel(task_id: str, caller: Caller, deps: Deps) -> TaskView:
+def cancel(task_id: str, deps: Deps) -> TaskView:
     """Cancel a task; once more is harmless.
 
     Raises:
@@ -174,5 +173,4 @@ def cancel(task_id: str, caller: Caller, deps: Deps) -> TaskView:
         TaskFinished: it has ended another way.
     """
     task = deps.cancel(checked(task_id), store=deps.store, bus=deps.bus, clusters=deps.clusters, now=deps.now())
-    logger.info("task cancelled", extra={"taskId": task_id, "cluster": task.spec.cluster, "caller": caller.name})
     return TaskView.of(task, deps.now())

@@ -6,8 +6,10 @@ import flask
 import functions_framework
 from flask.typing import ResponseReturnValue
 
+from functions.api.access import authenticator
 from functions.api.app import create_app
 from functions.api.deps import Deps
+from ips_common.models.image_rule import AllowedImages
 from ips_common.wiring.bus import bus
 from ips_common.wiring.clusters import clusters
 from ips_common.wiring.configuration import configure
@@ -23,6 +25,8 @@ def _app() -> flask.Flask:
             bus=bus(),
             clusters=clusters(),
             max_pending_tasks=settings.max_pending_tasks,
+            authenticate=authenticator(settings),
+            allowed_images=AllowedImages(settings.allowed_images),
         )
     )
 

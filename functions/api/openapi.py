@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
+from functions.api.callers import API_KEY_HEADER
 from functions.api.problems import MEDIA_TYPE, ProblemView
 from functions.api.query import Query
 from functions.api.route import Access, Reply, Route
@@ -21,7 +22,22 @@ _REQUEST_ID = {
     }
 }
 _EVERYWHERE = {500: "Something unexpected went wrong; the logs say what, under the request id."}
-_READ_ONLY = "The caller may read, but not change anything."
+_TOLD_APART = {
+    401: "It is not known who asks: nothing was sent that tells, or it proves nothing.",
+    403: "The caller is known, but may not do this.",
+}
+_WHO = {"WWW-Authenticate": "How to say who asks (RFC 6750)."}
+_ISSUER_AWAY = "The keys of the token issuer cannot be fetched now; `Retry-After` says when to try again."
+_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An ID token, or an API key, whichever the installation asks for (`IPS_AUTH`).",
+    },
+    "apiKey": {"type": "apiKey", "in": "header", "name": API_KEY_HEADER, "description": "An API key."},
+}
+# Which of them is needed, if any, is the installation's to say.
+_SECURITY: list[Json] = [{}, *({name: []} for name in _SCHEMES)]
 _DESCRIPTION = (
     "Makes chosen container images present on chosen nodes of a Kubernetes cluster before anyone needs them there. "
     "Every answer that is not a success is a problem document (RFC 9457) with a stable `code`."
@@ -47,7 +63,7 @@ def document(routes: tuple[Route, ...]) -> bytes:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": schemas.definitions},
+        "components": {"schemas": schemas.definitions, "securitySchemes": _SCHEMES},
     }
     return json.dumps(content, indent=1).encode()
 
@@ -63,8 +79,10 @@ def _operation(route: Route, schemas: "_Schemas") -> Json:
             "content": {"application/json": {"schema": schemas.ref(route.body, "validation")}},
         }
     problems = {**route.problems, **_EVERYWHERE}
-    if route.access is Access.WRITE:
-        problems[403] = _READ_ONLY
+    if route.access is not Access.OPEN:
+        operation["security"] = _SECURITY
+        problems |= _TOLD_APART
+        problems.setdefault(503, _ISSUER_AWAY)
     operation["responses"] = {
         **{str(status): _reply(reply, schemas) for status, reply in route.replies.items()},
         **{str(status): _problem(status, text, schemas) for status, text in sorted(problems.items())},
@@ -83,10 +101,14 @@ def _reply(reply: Reply, schemas: "_Schemas") -> Json:
 
 
 def _problem(status: int, text: str, schemas: "_Schemas") -> Json:
-    retry = {"Retry-After": "Seconds to wait before the next try."} if status in {429, 503} else {}
+    headers = {}
+    if status in {429, 503}:
+        headers = {"Retry-After": "Seconds to wait before the next try."}
+    elif status in _TOLD_APART:
+        headers = _WHO
     return {
         "description": text,
-        "headers": {**_REQUEST_ID, **_reply_headers(retry)},
+        "headers": {**_REQUEST_ID, **_reply_headers(headers)},
         "content": {MEDIA_TYPE: {"schema": schemas.ref(ProblemView, "serialization")}},
     }
 

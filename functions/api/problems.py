@@ -81,11 +81,12 @@ class Problem:
 
 
 class Refusal(Exception):
-    """Ends the handling of a request with a problem."""
+    """Ends the handling of a request with a problem; `caller` names whom it is told, if that is known only here."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, caller: str | None = None) -> None:
         super().__init__(problem.detail)
         self.problem = problem
+        self.caller = caller
 
 
 def invalid(errors: tuple[FieldError, ...], detail: str = "") -> Problem:

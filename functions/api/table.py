@@ -167,7 +167,6 @@ def _operations(endpoints: Endpoints) -> tuple[Route, ...]:
             name="metrics",
             summary="Show figures for Prometheus.",
             handle=endpoints.metrics,
-            access=Access.OPEN,
             strict_query=False,
             replies={200: Reply("The text exposition format.", media_type=METRICS_TYPE)},
         ),

@@ -1,0 +1,1 @@
+"""Telling callers apart: API keys, signed tokens, and the roles that either gives."""
