@@ -9,6 +9,7 @@ import pytest
 
 from ips_common.cluster.memory import MemoryCluster
 from ips_common.errors import StoreUnavailable
+from ips_common.models.image_rule import AllowedImages
 from ips_common.models.message import BatchMessage, Kick
 from ips_common.models.node import Node
 from ips_common.models.task import TaskSpec
@@ -272,3 +273,28 @@ def test_ids_sort_by_time(api: Api) -> None:
 
     assert first < second
     assert datetime.strptime(first.split("-")[1], "%Y%m%d%H%M%S").replace(tzinfo=api.now.tzinfo)
+
+
+class TestAllowedImages:
+    @pytest.fixture
+    def api(self) -> Api:
+        return Api(deps={"allowed_images": AllowedImages(["ghcr.io/acme/**", "docker.io/library/nginx:1.*"])})
+
+    @pytest.mark.parametrize("query", ["", "?dryRun=true"])
+    @pytest.mark.parametrize("strategy", ["container", "imageVolume"])
+    def test_others_are_named_whatever_pulls_them(self, api: Api, query: str, strategy: str) -> None:
+        images = ["nginx:1.27", "redis", "ghcr.io/acme/a/b", "quay.io/x/y:1", "nginx"]
+
+        document = problem(api.post({"images": images, "pullStrategy": strategy}, query=query), 422, "invalid-request")
+
+        assert set(fields(document)) == {"images[1]", "images[3]", "images[4]"}
+        assert fields(document)["images[1]"].startswith("docker.io/library/redis:latest is not allowed")
+        assert api.get(TASKS).get_json()["total"] == 0
+
+    def test_those_are_taken(self, api: Api) -> None:
+        assert api.post({"images": ["nginx:1.27", "ghcr.io/acme/a/b@sha256:" + "0" * 64]}).status_code == 201
+
+    def test_they_are_named_beside_what_else_is_wrong_with_the_request(self, api: Api) -> None:
+        document = problem(api.post({"images": ["redis"], "cluster": "nowhere"}), 422, "invalid-request")
+
+        assert set(fields(document)) == {"images[0]", "cluster"}
