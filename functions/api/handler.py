@@ -44,10 +44,13 @@ def create(
         QueueFull: too many tasks wait already.
         Conflict: the idempotency key was used with another body.
     """
+    now = deps.now()
     waiting = deps.store.queued(spec.cluster)
     if waiting >= deps.max_pending_tasks:
+        # Whoever repeats a request is owed its answer, however many wait.
+        if key and (first := deps.store.keyed(key, now)):
+            return Created(TaskView.of(first, now), new=False)
         raise QueueFull(waiting)
-    now = deps.now()
     task = Task(
         task_id=new_task_id(now, deps.random_hex()),
         spec=spec,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from ips_common.models.results import NodeState, Problem, Shard
@@ -101,6 +102,14 @@ class Store(Protocol):
 
         Raises:
             Conflict: the key was used with another body, or the task's id was.
+        """
+        ...
+
+    def keyed(self, key: IdempotencyKey, now: datetime) -> Task | None:
+        """Return the task that the key stands for, as it is now; None if it stands for none at `now`.
+
+        Raises:
+            Conflict: the key was used with another body.
         """
         ...
 

@@ -1,6 +1,8 @@
 """A caller's idempotency key: which task it stands for."""
 
 import hashlib
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from ips_common.errors import Conflict
 from ips_common.models.task import Task
@@ -10,6 +12,30 @@ from ips_common.store.retention import KEY_LIFE
 from ips_common.store.rpc import Rpc
 from ips_common.store.taskdoc import decode_task, plain_time
 
+if TYPE_CHECKING:
+    from google.cloud.firestore_v1 import DocumentReference, DocumentSnapshot
+
+
+def key_document(rpc: Rpc, key: IdempotencyKey) -> "DocumentReference":
+    """The document that says which task a key stands for."""
+    return rpc.client.document("idempotency", hashlib.sha256(key.key.encode()).hexdigest())
+
+
+def keyed_task(rpc: Rpc, key: IdempotencyKey, snapshot: "DocumentSnapshot[Any]", now: datetime) -> Task | None:
+    """The task that a key stands for at `now`, by what its document said; None if it stands for none.
+
+    Raises:
+        Conflict: the key was used with another body.
+    """
+    document = snapshot.to_dict() if snapshot.exists else None
+    # Firestore may be a day late with removing what has expired.
+    if not document or plain_time(document["expireAt"]) <= now:
+        return None
+    if document["fingerprint"] != key.fingerprint:
+        raise Conflict("the idempotency key was used with another body")
+    task = rpc.get(rpc.client.document("tasks", document["taskId"]))
+    return decode_task(task.to_dict() or {}) if task.exists else None
+
 
 class Claim:
     """One task's claim on a key. Claiming comes first and reading only if that fails: keys are rarely used twice."""
@@ -18,7 +44,7 @@ class Claim:
         self._rpc = rpc
         self._key = key
         self._task = task
-        self._reference = rpc.client.document("idempotency", hashlib.sha256(key.key.encode()).hexdigest())
+        self._reference = key_document(rpc, key)
         self._stale: Version | None = None
 
     def add(self, commit: Commit) -> None:
@@ -39,17 +65,7 @@ class Claim:
         Raises:
             Conflict: the key was used with another body.
         """
-        self._stale = None
         snapshot = self._rpc.get(self._reference)
-        if not snapshot.exists:
-            return None
-        claimed = version_of(snapshot)
-        # Firestore may be a day late with removing what has expired.
-        if plain_time(claimed.document["expireAt"]) > self._task.created_at:
-            if claimed.document["fingerprint"] != self._key.fingerprint:
-                raise Conflict("the idempotency key was used with another body")
-            task = self._rpc.get(self._rpc.client.document("tasks", claimed.document["taskId"]))
-            if task.exists:
-                return decode_task(task.to_dict() or {})
-        self._stale = claimed
-        return None
+        task = keyed_task(self._rpc, self._key, snapshot, self._task.created_at)
+        self._stale = version_of(snapshot) if snapshot.exists and not task else None
+        return task

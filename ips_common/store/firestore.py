@@ -32,7 +32,7 @@ from ips_common.ports.store import (
     StoredTask,
     TaskPage,
 )
-from ips_common.store.claim import Claim
+from ips_common.store.claim import Claim, key_document, keyed_task
 from ips_common.store.commit import Commit, Version, own_version, version_of
 from ips_common.store.figuredoc import decode_figures, encode_increments, figure_id, figure_ids
 from ips_common.store.ledger import Ledger, entry
@@ -94,6 +94,10 @@ class FirestoreStore(Store):
             else:
                 return task, True
         raise Contention(f"task {task.task_id} or its idempotency key was written by others all the time")
+
+    def keyed(self, key: IdempotencyKey, now: datetime) -> Task | None:
+        """See `Store.keyed`."""
+        return keyed_task(self._rpc, key, self._rpc.get(key_document(self._rpc, key)), now)
 
     def task(self, task_id: str) -> StoredTask:
         """See `Store.task`."""

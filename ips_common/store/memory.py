@@ -60,17 +60,24 @@ class MemoryStore(Store):
     def create_task(self, task: Task, key: IdempotencyKey | None = None) -> tuple[Task, bool]:
         """See `Store.create_task`."""
         with self._open() as data:
-            if key is not None and (known := data.keys.get(key.key)) and known[2] > task.created_at:
-                fingerprint, task_id, _ = known
-                if fingerprint != key.fingerprint:
-                    raise Conflict("the idempotency key was used with another body")
-                return data.tasks[task_id].task, False
+            if key is not None and (first := self.keyed(key, task.created_at)):
+                return first, False
             if task.task_id in data.tasks:
                 raise Conflict(f"task {task.task_id} exists")
             if key is not None:
                 data.keys[key.key] = (key.fingerprint, task.task_id, task.created_at + KEY_LIFE)
             self._write(data, None, task)
             return task, True
+
+    def keyed(self, key: IdempotencyKey, now: datetime) -> Task | None:
+        """See `Store.keyed`."""
+        with self._open() as data:
+            fingerprint, task_id, expiry = data.keys.get(key.key, ("", "", now))
+            if expiry <= now:
+                return None
+            if fingerprint != key.fingerprint:
+                raise Conflict("the idempotency key was used with another body")
+            return data.tasks[task_id].task
 
     def task(self, task_id: str) -> StoredTask:
         """See `Store.task`."""

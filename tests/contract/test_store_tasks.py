@@ -71,6 +71,27 @@ def test_the_same_key_returns_the_first_task_as_it_is_now(store: Store) -> None:
     assert store.create_task(new_task(2), KEY) == (cancelled, False)
 
 
+def test_a_key_can_be_asked_for_its_task(store: Store) -> None:
+    assert store.keyed(KEY, START) is None
+    first = new_task(1)
+    store.create_task(first, KEY)
+
+    assert store.keyed(KEY, START) == first
+    assert store.keyed(IdempotencyKey("another", KEY.fingerprint), START) is None
+    cancelled = store.transition("task-0001", lambda task: finished(task, TaskStatus.CANCELLED)).task
+    assert store.keyed(KEY, START) == cancelled
+    with pytest.raises(Conflict, match="another body"):
+        store.keyed(IdempotencyKey(KEY.key, "body-2"), START)
+
+
+def test_a_key_stands_for_its_task_for_a_day(store: Store) -> None:
+    store.create_task(task := new_task(1), KEY)
+
+    assert store.keyed(KEY, task.created_at + timedelta(hours=23)) == task
+    assert store.keyed(KEY, task.created_at + timedelta(hours=25)) is None
+    assert store.keyed(IdempotencyKey(KEY.key, "body-2"), task.created_at + timedelta(hours=25)) is None
+
+
 def test_the_same_key_with_another_body_is_a_conflict(store: Store) -> None:
     store.create_task(new_task(1), KEY)
     with pytest.raises(Conflict, match="another body"):

@@ -146,6 +146,18 @@ def test_too_many_waiting_tasks_are_refused_until_later() -> None:
     assert api.get(TASKS).get_json()["total"] == 2
 
 
+def test_a_repeated_request_is_answered_however_many_tasks_wait() -> None:
+    api = Api(store=MemoryStore(max_concurrent_tasks=1), max_pending_tasks=1)
+    first = api.post(headers={"Idempotency-Key": "k"}).get_json()
+    api.create()
+
+    again = api.post(headers={"Idempotency-Key": "k"})
+
+    assert (again.status_code, again.get_json()["taskId"]) == (200, first["taskId"])
+    problem(api.post({"images": ["redis"]}, headers={"Idempotency-Key": "k"}), 422, "idempotency-key-reused")
+    problem(api.post(headers={"Idempotency-Key": "new"}), 429, "too-many-tasks")
+
+
 def test_one_cluster_that_is_full_does_not_keep_another_from_tasks() -> None:
     api = Api(
         store=MemoryStore(max_concurrent_tasks=1),
