@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from functions.api.route import Access, Route
-from ips_common.models.view import PlanView, TaskView
+from ips_common.models.node_view import PlanView
+from ips_common.models.view import TaskView
 
 logger = logging.getLogger(__name__)
 

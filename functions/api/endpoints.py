@@ -33,6 +33,7 @@ class HealthView(View):
     """The process answers."""
 
     status: str
+    """Always `ok`."""
 
 
 class Endpoints:

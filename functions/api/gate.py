@@ -30,14 +30,19 @@ class GateView(View):
     """Whether enough nodes hold every image."""
 
     task_id: str
+    """The task's id."""
     state: GateState
     """`open`: enough nodes hold every image; `waiting`: they still may; `shut`: they no longer can."""
     share: float
     """Share of nodes that hold every image."""
     min: float
+    """Share of nodes that must hold every image."""
     completed_nodes: int
+    """Nodes that hold every image."""
     failed_nodes: int
+    """Nodes that are settled and lack at least one image."""
     total_nodes: int
+    """Nodes the task is about; 0 until it is planned."""
     status: str
     """The task's status."""
 

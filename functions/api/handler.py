@@ -8,9 +8,10 @@ from functions.api.callers import Caller
 from functions.api.deps import Deps
 from ips_common.errors import TaskNotFound
 from ips_common.launch import plan_only
+from ips_common.models.node_view import CANCELLED, NodePageView, NodeView, PlannedBatch, PlanView
 from ips_common.models.results import NodeStatus
 from ips_common.models.task import Task, TaskSpec, TaskStatus
-from ips_common.models.view import CANCELLED, NodePageView, NodeView, PlannedBatch, PlanView, TaskPageView, TaskView
+from ips_common.models.view import TaskPageView, TaskView
 from ips_common.naming import new_task_id
 from ips_common.ports.store import IdempotencyKey, StoredTask, TaskPage
 

@@ -151,6 +151,7 @@ class _Schemas:
             [*inputs, *outputs], by_alias=True, ref_template=_REF, schema_generator=_Untitled
         )
         self.definitions: Json = schema["$defs"]
+        _describe_request(self.definitions)
         self._queries = {model: self.definitions.pop(self._name(model)) for model in queries}
 
     def ref(self, model: type[BaseModel], mode: JsonSchemaMode) -> Json:
@@ -166,6 +167,14 @@ class _Schemas:
 
     def _name(self, model: type[BaseModel]) -> str:
         return str(self._refs[model, "validation"]["$ref"]).rpartition("/")[2]
+
+
+def _describe_request(definitions: Json) -> None:
+    """Let the fields that a task repeats from its request say what they say there."""
+    request = definitions["TaskSpec"]["properties"]
+    for name, schema in definitions["TaskView"]["properties"].items():
+        if name in request and "description" in request[name]:
+            schema.setdefault("description", request[name]["description"])
 
 
 def _plain(schema: Json) -> Json:

@@ -22,9 +22,11 @@ class PredictedImage(View):
     """An image that past tasks asked for."""
 
     image: str
+    """The image as it was asked for."""
     count: int
     """Tasks that asked for it."""
     last_requested_at: UtcDatetime
+    """When it was asked for last."""
     clusters: tuple[str, ...]
     """Clusters it was asked for."""
 
@@ -33,12 +35,15 @@ class PredictionsView(View):
     """Images in the order of how often they were asked for."""
 
     days: int
+    """Days that were looked at."""
     min_count: int
+    """Tasks that must have asked for an image."""
     tasks: int
     """Tasks that were looked at."""
     truncated: bool
     """Whether there were more tasks than are looked at."""
     images: tuple[PredictedImage, ...] = Field(max_length=MAX_IMAGES)
+    """The images, most asked for first."""
 
 
 def predict(store: Store, *, days: int, min_count: int, now: datetime) -> PredictionsView:

@@ -30,6 +30,7 @@ class BadField(View):
     field: str
     """The field as the caller spelled it, e.g. `images[2]`; a query parameter or a header by its name."""
     message: str
+    """What is wrong with it, for people."""
 
 
 class ProblemView(View):
@@ -38,9 +39,11 @@ class ProblemView(View):
     model_config = ConfigDict(extra="allow", json_schema_serialization_defaults_required=False)
 
     type: str
+    """Always `about:blank`: `code` tells problems apart."""
     title: str
     """The HTTP status in words."""
     status: int
+    """The HTTP status."""
     code: str
     """What went wrong, in a stable spelling to decide by."""
     detail: str

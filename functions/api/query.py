@@ -32,8 +32,11 @@ class TasksQuery(Query):
     """Which tasks to list."""
 
     status: TaskStatus | None = None
+    """Only tasks that stand so."""
     cluster: ClusterName | None = None
+    """Only tasks of this cluster."""
     limit: int = Field(default=10, ge=1, le=100)
+    """Tasks on a page."""
     offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     """Tasks to skip; `pageToken` goes further and costs less."""
     page_token: str | None = Field(default=None, max_length=1000)
@@ -50,7 +53,9 @@ class NodesQuery(Query):
     """Which nodes of a task to list."""
 
     status: Literal["pending", "succeeded", "skipped", "failed", "cancelled"] | None = None
+    """Only nodes that stand so."""
     limit: int = Field(default=100, ge=1, le=500)
+    """Nodes on a page."""
     page_token: str | None = Field(default=None, max_length=1000)
     """`nextPageToken` of the page before, with the same filter."""
 
@@ -68,5 +73,6 @@ class PredictionsQuery(Query):
     """Which past tasks to look at."""
 
     days: int = Field(default=7, ge=1, le=90)
+    """Days to look back."""
     min_count: int = Field(default=3, ge=1, le=1000)
     """Tasks that must have asked for an image."""

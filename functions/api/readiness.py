@@ -23,10 +23,13 @@ class CheckView(View):
     """How one part answered."""
 
     ok: bool
+    """Whether the part answered."""
     required: bool
     """Whether the API can do nothing useful without it; false for further clusters."""
     latency_ms: float
+    """Milliseconds it took, or until it was given up."""
     error: str | None
+    """Why it did not; null if it did."""
 
 
 class ReadyView(View):

@@ -6,8 +6,9 @@ from functions.api.predictions import PredictionsView
 from functions.api.query import CreateQuery, GateQuery, NodesQuery, PredictionsQuery, TasksQuery
 from functions.api.readiness import ReadyView
 from functions.api.route import Access, Reply, Route
+from ips_common.models.node_view import NodePageView, PlanView
 from ips_common.models.task import TaskSpec
-from ips_common.models.view import NodePageView, PlanView, TaskPageView, TaskView
+from ips_common.models.view import TaskPageView, TaskView
 
 TASKS = "/api/v1/tasks"
 TASK = "/api/v1/tasks/{taskId}"

@@ -18,6 +18,8 @@ MAX_ENTRIES = 1000
 
 M = TypeVar("M", bound=BaseModel)
 
+_KEY = "[key]"  # what pydantic adds to the place of an entry whose key is wrong
+
 _SENTENCES = {
     "missing": "is required",
     "string_type": "must be a string",
@@ -71,7 +73,10 @@ def validate_query(model: type[M], args: MultiDict[str, str]) -> tuple[M | None,
 def path(location: Iterable[int | str]) -> str:
     """Spell a place in the input as a caller would: `images[2]`, `nodeSelector["example.com/pool"]`."""
     text = ""
-    for part in location:
+    parts = tuple(location)
+    if parts[2:] and parts[-1] == _KEY:
+        parts = parts[:-1]
+    for part in parts:
         if isinstance(part, int):
             text += f"[{part}]"
         elif not text:

@@ -5,6 +5,9 @@ https://github.com/distribution/reference/blob/main/regexp.go
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
 
 MAX_NAME = 255
 """Longest repository name with its registry, in characters, as the distribution project has it."""
@@ -12,11 +15,12 @@ MAX_NAME = 255
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_REFERENCE = re.compile(
+_PATTERN = (
     rf"(?P<name>(?:(?P<host>{_HOST})/)?(?P<path>{_COMPONENT}(?:/{_COMPONENT})*))"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})))?"
 )
+_REFERENCE = re.compile(_PATTERN)
 _HEX_ID = re.compile(r"[a-f0-9]{64}")
 
 
@@ -62,3 +66,16 @@ def parse_image(text: str) -> ImageReference:
         path = f"library/{path}"
     digest = match["digest"] or ""
     return ImageReference(host, path, match["tag"] or ("" if digest else "latest"), digest)
+
+
+def _image(text: str) -> str:
+    parse_image(text)
+    return text
+
+
+Image = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512),
+    AfterValidator(_image),
+    Field(json_schema_extra={"pattern": f"^{re.sub('[?]P<[a-z]+>', '?:', _PATTERN)}$"}),
+]

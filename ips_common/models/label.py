@@ -4,6 +4,9 @@ https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax
 """
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 MAX_LABEL = 63
 MAX_SUBDOMAIN = 253
@@ -42,3 +45,34 @@ def check_label_value(value: str) -> None:
         raise ValueError(
             "must be at most 63 characters of letters, digits, - _ . and begin and end with a letter or digit"
         )
+
+
+def _key(text: str) -> str:
+    check_label_key(text)
+    return text
+
+
+def _value(text: str) -> str:
+    check_label_value(text)
+    return text
+
+
+def _secret_name(text: str) -> str:
+    if not is_subdomain(text):
+        raise ValueError("must be the name of a Secret: a DNS subdomain of at most 253 characters")
+    return text
+
+
+# What the patterns say of length and form is checked above, in words; they are for readers of the description.
+_SUBDOMAIN_PATTERN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+_NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+
+LabelKey = Annotated[
+    str, AfterValidator(_key), Field(json_schema_extra={"pattern": f"^({_SUBDOMAIN_PATTERN}/)?{_NAME_PATTERN}$"})
+]
+LabelValue = Annotated[str, AfterValidator(_value), Field(json_schema_extra={"pattern": f"^({_NAME_PATTERN})?$"})]
+SecretName = Annotated[
+    str,
+    AfterValidator(_secret_name),
+    Field(json_schema_extra={"pattern": f"^{_SUBDOMAIN_PATTERN}$", "minLength": 1, "maxLength": MAX_SUBDOMAIN}),
+]

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Annotated, Self
 
 from pydantic import (
-    AfterValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -17,8 +16,8 @@ from pydantic import (
 )
 
 from ips_common.models.base import Model, UtcDatetime
-from ips_common.models.image import parse_image
-from ips_common.models.label import check_label_key, check_label_value, is_subdomain
+from ips_common.models.image import Image, parse_image
+from ips_common.models.label import LabelKey, LabelValue, SecretName
 from ips_common.models.webhook import Webhook, WebhookUrl
 
 MAX_IMAGES = 50
@@ -78,45 +77,54 @@ class PendingReason(StrEnum):
     CLUSTER = "cluster"
 
 
-def _image(text: str) -> str:
-    parse_image(text)
-    return text
-
-
-def _secret_name(text: str) -> str:
-    if not is_subdomain(text):
-        raise ValueError("must be the name of a Secret: a DNS subdomain of at most 253 characters")
-    return text
-
-
-Image = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_image)]
-SecretName = Annotated[str, AfterValidator(_secret_name)]
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
 class TaskSpec(Model):
     """What a caller asks for: the body of `POST /api/v1/tasks`, and what is stored of it."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
 
-    images: tuple[Image, ...] = Field(min_length=1, max_length=MAX_IMAGES, strict=False)
+    images: tuple[Image, ...] = Field(
+        min_length=1, max_length=MAX_IMAGES, strict=False, json_schema_extra={"uniqueItems": True}
+    )
+    """Image references, each once: `[registry[:port]/]repository[:tag][@digest]`."""
     batch_size: int = Field(default=10, ge=1, le=100)
-    node_selector: Mapping[str, str] = Field(default_factory=dict, max_length=64)
+    """Nodes that pull at the same time, in one batch."""
+    node_selector: Mapping[LabelKey, LabelValue] = Field(
+        default_factory=dict, max_length=64, json_schema_extra={"additionalProperties": False}
+    )
+    """Labels that a node must have, all of them; without any, every node is meant."""
     priority: int = Field(default=5, ge=1, le=10)
+    """Order in which waiting tasks start: 10 first, among equals the oldest."""
     max_concurrent_batches: int = Field(default=1, ge=1, le=20)
+    """Batches that pull at the same time; with 1 each waits for the one before."""
     max_retries: int = Field(default=0, ge=0, le=5)
+    """Further attempts at nodes that failed for a passing reason, if the task falls short of its threshold."""
     retry_policy: RetryPolicy = Field(default=RetryPolicy.EXPONENTIAL, strict=False)
+    """How the delay grows: n times as long before retry n, or doubled each time."""
     retry_delay_seconds: int = Field(default=30, ge=1, le=300)
+    """Seconds before the first retry."""
     timeout_seconds: int = Field(default=600, ge=30, le=7200)
+    """Seconds that one node may take for all images."""
     success_threshold: float = Field(default=0.9, ge=0, le=1)
+    """Share of the nodes that must hold every image for the task to be `completed`."""
     fail_fast: bool = False
+    """Whether to stop as soon as the threshold is out of reach."""
     pull_policy: PullPolicy = Field(default=PullPolicy.IF_NOT_PRESENT, strict=False)
+    """`Always` asks the registry again for images that a node holds already."""
     skip_present: bool = True
+    """Whether nodes that report every image already are left alone; never with `Always`."""
     mode: Mode = Field(default=Mode.JOB, strict=False)
+    """What pulls: one Job a node, or one DaemonSet."""
     pull_strategy: PullStrategy = Field(default=PullStrategy.CONTAINER, strict=False)
+    """How: a container of each image, or a volume of it, of which nothing runs (Kubernetes 1.35 and later)."""
     image_pull_secrets: tuple[SecretName, ...] = Field(default=(), max_length=20, strict=False)
+    """Names of Secrets, in the namespace of the Jobs, with credentials for the registries."""
     webhook_url: WebhookUrl | None = None
+    """Where to tell, signed, that the task has ended: an http or https URL."""
     cluster: ClusterName = "default"
+    """Name of a configured cluster."""
 
     @field_validator("images")
     @classmethod
@@ -131,16 +139,7 @@ class TaskSpec(Model):
 
     @field_validator("node_selector")
     @classmethod
-    def _labels(cls, selector: Mapping[str, str]) -> Mapping[str, str]:
-        for key, value in selector.items():
-            try:
-                check_label_key(key)
-            except ValueError as error:
-                raise ValueError(f"key {key!r}: {error}") from error
-            try:
-                check_label_value(value)
-            except ValueError as error:
-                raise ValueError(f"value of {key!r}: {error}") from error
+    def _frozen(cls, selector: Mapping[str, str]) -> Mapping[str, str]:
         return MappingProxyType(dict(selector))
 
     @field_serializer("node_selector")
@@ -156,12 +155,20 @@ class TaskSpec(Model):
 class FailedNode(Model):
     """One line of `failedNodeDetails`: an image that a node does not hold, and why."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     node_name: str
+    """The node."""
     image: str
+    """The image as the request named it."""
     reason: str
+    """Why the node does not hold it, in a stable spelling."""
     message: str
+    """Why, in the cluster's words."""
     retryable: bool
+    """Whether another attempt may help."""
     timestamp: UtcDatetime
+    """When it was settled."""
 
 
 class OpenBatch(Model):

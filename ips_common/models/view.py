@@ -1,16 +1,15 @@
-"""What callers see: the wire form of tasks, nodes, plans and pages.
+"""What callers see of tasks: their wire form.
 
 Kept apart from the stored models, so that either can change without the other. All are built from trusted records and
 therefore not validated again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 from ips_common.models.base import Model, UtcDatetime
-from ips_common.models.results import ImageResult, NodeResult, NodeState, NodeStatus
 from ips_common.models.task import (
     FailedNode,
     Mode,
@@ -23,9 +22,6 @@ from ips_common.models.task import (
     TaskStatus,
 )
 from ips_common.models.webhook import Webhook, WebhookState
-
-CANCELLED = "cancelled"
-"""Status shown for a node that had no result when its task was cancelled."""
 
 
 class View(Model):
@@ -64,6 +60,7 @@ class WebhookView(View):
     last_error: str | None
     """Why the last delivery failed; null once one has succeeded."""
     delivered_at: UtcDatetime | None
+    """When it was delivered; null until then."""
 
     @classmethod
     def of(cls, webhook: Webhook) -> "WebhookView":
@@ -75,6 +72,7 @@ class TaskView(View):
     """A task with its request, progress and results."""
 
     task_id: str
+    """The task's id."""
     status: TaskStatus
     pending_reason: PendingReason | None
     """What a pending task waits for."""
@@ -110,13 +108,19 @@ class TaskView(View):
     excluded_nodes: Mapping[str, int]
     """Reason → nodes that match the selector and were left out."""
     current_retry: int
+    """Retries so far; 0 in the first attempt."""
     created_at: UtcDatetime
+    """When the task was accepted."""
     started_at: UtcDatetime | None
+    """When it first began to run; null until then."""
     finished_at: UtcDatetime | None
+    """When it ended; null until then."""
     estimated_completion: UtcDatetime | None
     """When a running task will be done if it goes on at its own pace; null until a node was pulled."""
     error_message: str | None
+    """Why nothing could be done; null if something could."""
     created_by: str | None
+    """The caller who created it; null if callers are not told apart."""
     webhook: WebhookView | None
     """The delivery of the task's end to `webhookUrl`; null until the task has ended, or if it has no webhook."""
 
@@ -179,109 +183,12 @@ class TaskPageView(View):
     """One page of tasks, newest first."""
 
     tasks: tuple[TaskView, ...]
+    """The tasks, newest first."""
     total: int
     """Tasks that match the filter."""
     limit: int
+    """Tasks on a page."""
     offset: int
+    """Tasks that were skipped."""
     next_page_token: str | None
     """Give it as `pageToken` for the next page; null on the last."""
-
-
-class ImageView(View):
-    """One image on one node."""
-
-    image: str
-    pulled: bool
-    digest: str | None
-    """The digest the kubelet reported; null if it reported none or the image was not pulled."""
-    reason: str | None
-    message: str | None
-    retryable: bool | None
-
-    @classmethod
-    def of(cls, result: ImageResult) -> "ImageView":
-        """Show what became of an image."""
-        problem = result.problem
-        return cls.model_construct(
-            image=result.image,
-            pulled=result.pulled,
-            digest=result.digest or None,
-            reason=problem.reason.value if problem else None,
-            message=problem.message if problem else None,
-            retryable=problem.retryable if problem else None,
-        )
-
-
-class EarlierView(View):
-    """How an earlier attempt failed on a node."""
-
-    finished_at: UtcDatetime
-    images: tuple[ImageView, ...]
-
-    @classmethod
-    def of(cls, result: NodeResult) -> "EarlierView":
-        """Show the result of an earlier attempt."""
-        return cls.model_construct(finished_at=result.at, images=_images(result.images))
-
-
-class NodeView(View):
-    """What became of one node."""
-
-    node_name: str
-    status: str
-    """`pending`, `succeeded`, `skipped`, `failed`, or `cancelled` if its task was cancelled before it had a result."""
-    attempt: int
-    """The attempt that counts for the node, from 0."""
-    finished_at: UtcDatetime | None
-    images: tuple[ImageView, ...]
-    """One entry per image in the request's order; empty until the node is settled."""
-    earlier: tuple[EarlierView, ...]
-    """How earlier attempts failed, oldest first."""
-
-    @classmethod
-    def of(cls, attempt: int, state: NodeState, *, cancelled: bool) -> "NodeView":
-        """Show a node; `cancelled` says that its task was cancelled."""
-        result = state.result
-        unsettled = CANCELLED if cancelled else NodeStatus.PENDING.value
-        return cls.model_construct(
-            node_name=state.name,
-            status=result.status.value if result else unsettled,
-            attempt=attempt,
-            finished_at=result.at if result else None,
-            images=_images(result.images) if result else (),
-            earlier=tuple(EarlierView.of(earlier) for earlier in state.earlier),
-        )
-
-
-def _images(results: Iterable[ImageResult]) -> tuple[ImageView, ...]:
-    return tuple(ImageView.of(result) for result in results)
-
-
-class NodePageView(View):
-    """One page of a task's nodes."""
-
-    nodes: tuple[NodeView, ...]
-    limit: int
-    next_page_token: str | None
-    """Give it as `pageToken` for the next page; null on the last."""
-
-
-class PlannedBatch(View):
-    """A batch that would be opened."""
-
-    number: int
-    nodes: tuple[str, ...]
-
-
-class PlanView(View):
-    """What a task would do: nothing was stored."""
-
-    dry_run: bool = Field(default=True)
-    cluster: str
-    total_nodes: int
-    total_batches: int
-    batches: tuple[PlannedBatch, ...]
-    skipped: tuple[str, ...]
-    """Nodes that already hold every image."""
-    excluded_nodes: Mapping[str, int]
-    """Reason → nodes that match the selector and would be left out."""

@@ -86,4 +86,9 @@ def _webhook_url(text: str) -> str:
     return text
 
 
-WebhookUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048), AfterValidator(_webhook_url)]
+WebhookUrl = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=2048),
+    AfterValidator(_webhook_url),
+    Field(json_schema_extra={"format": "uri", "pattern": "^https?://[!-\\[\\]-~]+$"}),
+]

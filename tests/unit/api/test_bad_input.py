@@ -81,7 +81,16 @@ def test_a_body_that_is_no_object_is_refused(api: Api, raw: bytes) -> None:
             {"images": ["a"], "nodeSelector": {"example.com/pool": 1}},
             {'nodeSelector["example.com/pool"]': "must be a string"},
         ),
-        ({"images": ["a"], "nodeSelector": {"-": "x"}}, {"nodeSelector": "key '-': the name must be"}),
+        ({"images": ["a"], "nodeSelector": {"-": "x"}}, {'nodeSelector["-"]': "the name must be"}),
+        (
+            {"images": ["a"], "nodeSelector": {"-a": "x", "b": "-", "example.com/": "y", "[key]": "z", "fine": "w"}},
+            {
+                'nodeSelector["-a"]': "the name must be",
+                "nodeSelector.b": "must be at most 63",
+                'nodeSelector["example.com/"]': "the name must be",
+                'nodeSelector["[key]"]': "the name must be",
+            },
+        ),
         ({"images": ["a"], "imagePullSecrets": ["A"]}, {"imagePullSecrets[0]": "must be the name of a Secret"}),
         ({"images": ["a"], "webhookUrl": "ftp://x"}, {"webhookUrl": "must be an http or https URL"}),
         ({"images": ["a"], "webhookUrl": "http://[x"}, {"webhookUrl": "must be an http or https URL"}),

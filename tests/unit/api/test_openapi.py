@@ -10,6 +10,7 @@ import pytest
 from ips_common.models.task import TaskSpec
 from tests.unit.api.conftest import TASKS, Api
 
+SAYING = {"description", "$ref"}  # what is referred to says it itself
 ROUTES = {
     ("POST", "/api/v1/tasks"),
     ("GET", "/api/v1/tasks"),
@@ -80,6 +81,54 @@ def test_every_field_of_the_request_is_there_under_its_name(document: dict[str, 
     assert schema["additionalProperties"] is False
     body = document["paths"][TASKS]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/TaskSpec"}
+
+
+def test_everything_says_what_it_is(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        assert schema["description"], name
+        silent = [field for field, each in schema.get("properties", {}).items() if not each.keys() & SAYING]
+        assert silent == [], name
+    for method, path, operation in operations(document):
+        assert operation["summary"]
+        assert all(parameter["description"] for parameter in operation.get("parameters", ())), (method, path)
+
+
+PATTERNS = [
+    ("images", ["nginx", "r.example:5000/a/b:1@sha256:" + "0" * 64], ["", "Nginx", "a b", "a:", "a@sha256:0", "a\n"]),
+    ("imagePullSecrets", ["a", "a.b-c"], ["", "A", "a_b", "-a", "a."]),
+]
+
+
+@pytest.mark.parametrize(("field", "good", "bad"), PATTERNS)
+def test_patterns_take_what_the_api_takes(
+    api: Api, document: dict[str, Any], field: str, good: list[str], bad: list[str]
+) -> None:
+    pattern = document["components"]["schemas"]["TaskSpec"]["properties"][field]["items"]["pattern"]
+
+    for values, fits in ((good, True), (bad, False)):
+        for value in values:
+            body = {"images": ["nginx:1"], field: [value]}
+            assert bool(re.search(pattern.replace("$", r"\Z"), value)) is fits, value
+            assert (api.post(body).status_code == 201) is fits, value
+
+
+def test_labels_are_described_by_their_patterns(api: Api, document: dict[str, Any]) -> None:
+    schema = document["components"]["schemas"]["TaskSpec"]["properties"]["nodeSelector"]
+    ((key_pattern, value_schema),) = schema["patternProperties"].items()
+    assert schema["additionalProperties"] is False
+
+    for key, value, fits in [
+        ("pool", "", True),
+        ("topology.kubernetes.io/zone", "eu-1_a.b", True),
+        ("a" * 63, "b" * 63, True),
+        ("a" * 64, "b", False),
+        ("a", "b" * 64, False),
+        ("/a", "b", False),
+        ("-a", "b", False),
+        ("a", "b-", False),
+    ]:
+        assert bool(re.search(key_pattern, key) and re.search(value_schema["pattern"], value)) is fits, (key, value)
+        assert (api.post({"images": ["nginx"], "nodeSelector": {key: value}}).status_code == 201) is fits, (key, value)
 
 
 def test_every_field_of_the_request_is_in_the_task(document: dict[str, Any]) -> None:

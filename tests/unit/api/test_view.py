@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from ips_common.models.node_view import NodeView
 from ips_common.models.results import ImageResult, NodeResult, NodeState, NodeStatus, Problem, Reason
 from ips_common.models.task import PendingReason, Task, TaskSpec, TaskStatus
-from ips_common.models.view import NodeView, TaskView, estimated_completion, progress
+from ips_common.models.view import TaskView, estimated_completion, progress
 from tests.unit.api.conftest import START
 
 
