@@ -12,7 +12,7 @@ from functions.api.deps import Deps
 from ips_common.models.image_rule import AllowedImages
 from ips_common.wiring.bus import bus
 from ips_common.wiring.clusters import clusters
-from ips_common.wiring.configuration import configure
+from ips_common.wiring.configuration import configure, start
 from ips_common.wiring.store import store
 
 
@@ -38,3 +38,6 @@ def api(request: flask.Request) -> ResponseReturnValue:
     # The same environment, not a copy, so that the framework sees which part of the body is read already.
     with app.request_context(request.environ):
         return app.full_dispatch_request()
+
+
+start(__name__)

@@ -13,7 +13,7 @@ from ips_common.errors import MalformedMessage
 from ips_common.models.message import BatchMessage
 from ips_common.wiring.bus import bus
 from ips_common.wiring.clusters import clusters
-from ips_common.wiring.configuration import configure
+from ips_common.wiring.configuration import configure, start
 from ips_common.wiring.store import store
 
 SECONDS = 120
@@ -49,5 +49,7 @@ def _handle(delivery: Delivery) -> None:
 @functions_framework.http
 def batch(request: flask.Request) -> push.Answer:
     """Create the Jobs of the batch that the pushed message names."""
-    configure()
     return push.receive(request, _handle)
+
+
+start(__name__)

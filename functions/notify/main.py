@@ -10,7 +10,7 @@ from ips_common import push
 from ips_common.bus.envelope import Delivery
 from ips_common.errors import MalformedMessage
 from ips_common.models.message import Notification
-from ips_common.wiring.configuration import configure
+from ips_common.wiring.configuration import configure, start
 from ips_common.wiring.store import store
 from ips_common.wiring.webhook import courier
 
@@ -30,5 +30,7 @@ def _handle(delivery: Delivery) -> None:
 @functions_framework.http
 def notify(request: flask.Request) -> push.Answer:
     """Call the webhook that the pushed message is for."""
-    configure()
     return push.receive(request, _handle)
+
+
+start(__name__)

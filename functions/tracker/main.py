@@ -15,7 +15,7 @@ from ips_common.models.message import BatchMessage, Kick, Notification, Tick
 from ips_common.verdict import Patience
 from ips_common.wiring.bus import bus
 from ips_common.wiring.clusters import clusters
-from ips_common.wiring.configuration import configure
+from ips_common.wiring.configuration import configure, start
 from ips_common.wiring.store import store
 
 
@@ -51,5 +51,7 @@ def _handle(delivery: Delivery) -> None:
 @functions_framework.http
 def tracker(request: flask.Request) -> push.Answer:
     """Track what the pushed message names."""
-    configure()
     return push.receive(request, _handle)
+
+
+start(__name__)
