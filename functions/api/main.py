@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from functions.api.access import authenticator
 from functions.api.app import create_app
+from functions.api.bounded import BoundedClusters
 from functions.api.deps import Deps
 from ips_common.models.image_rule import AllowedImages
 from ips_common.wiring.bus import bus
@@ -23,7 +24,7 @@ def _app() -> flask.Flask:
         Deps(
             store=store(),
             bus=bus(),
-            clusters=clusters(),
+            clusters=BoundedClusters(clusters()),
             max_pending_tasks=settings.max_pending_tasks,
             authenticate=authenticator(settings),
             allowed_images=AllowedImages(settings.allowed_images),

@@ -20,15 +20,13 @@ from ips_common.cluster.watching import Rhythm, Watcher
 from ips_common.errors import ClusterRefused
 from ips_common.models.node import Node
 from ips_common.observe import ATTEMPT_LABEL, BATCH_LABEL, SELECTOR, TASK_LABEL
-from ips_common.ports.cluster import JobOutcome, Json, Refusals
+from ips_common.ports.cluster import DELETE_SECONDS, READ_SECONDS, JobOutcome, Json, Refusals
 
 T = TypeVar("T")
 
 IN_FLIGHT = 48
 """Requests at a time for many Jobs; more only wait inside the API server, and keep others waiting there."""
 
-_READ_SECONDS = 30.0
-_DELETE_SECONDS = 120.0
 _SPARE_CONNECTIONS = 16  # for reads and watches while Jobs are created
 
 
@@ -62,7 +60,9 @@ class KubernetesCluster:
         self._jobs = Jobs(self._transport, namespace, in_flight=in_flight)
         self._background: Background | None = None
 
-    def nodes(self, selector: Mapping[str, str], images: Collection[str] | None = None) -> Sequence[Node]:
+    def nodes(
+        self, selector: Mapping[str, str], images: Collection[str] | None = None, *, timeout: float = READ_SECONDS
+    ) -> Sequence[Node]:
         """List the nodes that match every label, in order of their names."""
 
         async def read(deadline: float) -> list[Node]:
@@ -74,7 +74,7 @@ class KubernetesCluster:
                 for item in page.items
             ]
 
-        return sorted(self._run(read, _READ_SECONDS), key=lambda node: node.name)
+        return sorted(self._run(read, timeout), key=lambda node: node.name)
 
     def node(self, name: str) -> Node | None:
         """Read one node; None if it does not exist."""
@@ -88,31 +88,35 @@ class KubernetesCluster:
                 raise failure(self.name, call, answer)
             return NodeReader().read(answer.json())
 
-        return self._run(read, _READ_SECONDS)
+        return self._run(read, READ_SECONDS)
 
     def create_jobs(self, jobs: Sequence[Json], timeout: float) -> Sequence[JobOutcome]:
         """Create Jobs, many at a time, within `timeout` seconds; one outcome each, in order."""
         return self._run(lambda deadline: self._jobs.create(jobs, deadline), timeout)
 
     def delete_jobs(
-        self, task_id: str, *, batch: int | None = None, attempt: int | None = None, unfinished_only: bool = False
+        self,
+        task_id: str,
+        *,
+        batch: int | None = None,
+        attempt: int | None = None,
+        unfinished_only: bool = False,
+        timeout: float = DELETE_SECONDS,
     ) -> None:
         """Delete a task's Jobs with their pods, or only those of one batch or attempt, or that did not succeed."""
         parts = [SELECTOR, f"{TASK_LABEL}={task_id}"]
         parts += [] if batch is None else [f"{BATCH_LABEL}={batch}"]
         parts += [] if attempt is None else [f"{ATTEMPT_LABEL}={attempt}"]
         selector = ",".join(parts)
-        self._run(
-            lambda deadline: self._jobs.delete(selector, deadline, unfinished_only=unfinished_only), _DELETE_SECONDS
-        )
+        self._run(lambda deadline: self._jobs.delete(selector, deadline, unfinished_only=unfinished_only), timeout)
 
     def delete_named_jobs(self, names: Sequence[str]) -> None:
         """Delete Jobs by name with their pods; one that does not exist is fine."""
-        self._run(lambda deadline: self._jobs.delete_named(names, deadline), _DELETE_SECONDS)
+        self._run(lambda deadline: self._jobs.delete_named(names, deadline), DELETE_SECONDS)
 
     def has_jobs(self, task_id: str) -> bool:
         """Whether any Job of the task exists."""
-        return self._run(lambda deadline: self._jobs.any(f"{SELECTOR},{TASK_LABEL}={task_id}", deadline), _READ_SECONDS)
+        return self._run(lambda deadline: self._jobs.any(f"{SELECTOR},{TASK_LABEL}={task_id}", deadline), READ_SECONDS)
 
     def refusals(self) -> Refusals:
         """Read from the namespace's Events which Jobs got no pod because the API server refused it."""
@@ -132,7 +136,7 @@ class KubernetesCluster:
                 return Refusals(readable=False)
             return Refusals(found)
 
-        return self._run(read, _READ_SECONDS)
+        return self._run(read, READ_SECONDS)
 
     def watch(self, stop: Event, *, seconds: float) -> KubernetesWatch:
         """Observe all prewarm Jobs and their pods."""

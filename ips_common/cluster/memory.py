@@ -17,7 +17,7 @@ from ips_common.cluster.memory_workloads import Workloads, denied, digest_of, no
 from ips_common.errors import ClusterUnavailable, InvalidRequest
 from ips_common.models.node import Node
 from ips_common.observe import ATTEMPT_LABEL, BATCH_LABEL, NODE_ANNOTATION, TASK_LABEL, Key
-from ips_common.ports.cluster import Creation, JobOutcome, Json, Refusals
+from ips_common.ports.cluster import DELETE_SECONDS, READ_SECONDS, Creation, JobOutcome, Json, Refusals
 
 __all__ = ["MemoryCluster", "MemoryClusters", "denied", "digest_of", "not_found"]
 
@@ -25,8 +25,11 @@ __all__ = ["MemoryCluster", "MemoryClusters", "denied", "digest_of", "not_found"
 class MemoryCluster(Workloads):
     """One cluster in memory."""
 
-    def nodes(self, selector: Mapping[str, str], images: Collection[str] | None = None) -> Sequence[Node]:
+    def nodes(
+        self, selector: Mapping[str, str], images: Collection[str] | None = None, *, timeout: float = READ_SECONDS
+    ) -> Sequence[Node]:
         """List the nodes that match every label, in order of their names."""
+        del timeout
         with self._called("nodes"):
             found = [node for node in self._nodes.values() if selector.items() <= node.labels.items()]
             if images is not None:
@@ -45,9 +48,16 @@ class MemoryCluster(Workloads):
             return [self._create(job) for job in jobs]
 
     def delete_jobs(
-        self, task_id: str, *, batch: int | None = None, attempt: int | None = None, unfinished_only: bool = False
+        self,
+        task_id: str,
+        *,
+        batch: int | None = None,
+        attempt: int | None = None,
+        unfinished_only: bool = False,
+        timeout: float = DELETE_SECONDS,
     ) -> None:
         """Delete a task's Jobs with their pods, or only those of one batch or attempt, or that did not succeed."""
+        del timeout
         with self._called("delete_jobs"):
             for work in list(self._work.values()):
                 key = work.job.key

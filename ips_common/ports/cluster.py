@@ -14,6 +14,12 @@ Json = dict[str, Any]
 """A parsed JSON object of the Kubernetes API, as it came or as it is to be sent."""
 
 
+READ_SECONDS = 30.0
+"""Time that reading many objects may take."""
+DELETE_SECONDS = 120.0
+"""Time that deleting many Jobs may take."""
+
+
 class Creation(StrEnum):
     """What became of a Job's creation."""
 
@@ -91,13 +97,16 @@ class Cluster(Protocol):
 
     name: str
 
-    def nodes(self, selector: Mapping[str, str], images: Collection[str] | None = None) -> Sequence[Node]:
+    def nodes(
+        self, selector: Mapping[str, str], images: Collection[str] | None = None, *, timeout: float = READ_SECONDS
+    ) -> Sequence[Node]:
         """List the nodes that match every label, in order of their names.
 
         Args:
             selector: label → value; empty for all nodes.
             images: canonical references worth knowing about; None keeps all that nodes report, which for thousands of
                 nodes takes tens of MiB.
+            timeout: seconds it may take.
 
         Raises:
             ClusterRefused: nodes may not be listed.
@@ -116,9 +125,17 @@ class Cluster(Protocol):
         ...
 
     def delete_jobs(
-        self, task_id: str, *, batch: int | None = None, attempt: int | None = None, unfinished_only: bool = False
+        self,
+        task_id: str,
+        *,
+        batch: int | None = None,
+        attempt: int | None = None,
+        unfinished_only: bool = False,
+        timeout: float = DELETE_SECONDS,
     ) -> None:
         """Delete a task's Jobs with their pods; those of one batch of one attempt, or only those that did not succeed.
+
+        Takes `timeout` seconds at most.
 
         Raises:
             ClusterRefused: Jobs may not be deleted.

@@ -12,6 +12,7 @@ from schemathesis import Case
 from schemathesis.checks import CHECKS, load_all_checks
 
 from ips_common.models.task import TaskStatus
+from ips_common.store.memory import MemoryStore
 from tests.unit.api.conftest import TASKS, Api
 
 load_all_checks()
@@ -42,7 +43,7 @@ def tasks_of_every_kind(api: Api) -> list[str]:
 
 
 # Three nodes, room for many tasks, and nobody waits for a gate.
-api = Api(deps={"gate_max_wait": 0.0}, max_pending_tasks=1000)
+api = Api(MemoryStore(max_concurrent_tasks=100_000), deps={"gate_max_wait": 0.0}, max_pending_tasks=100_000)
 known_ids: dict[str, Iterator[str]] = {}
 schema = schemathesis.openapi.from_wsgi("/openapi.json", api.client.application)
 answered: defaultdict[str, set[int]] = defaultdict(set)

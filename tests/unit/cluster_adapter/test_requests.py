@@ -67,6 +67,16 @@ def test_a_server_that_hangs_is_unavailable(api: Api, cluster: KubernetesCluster
         cluster.ready(0.3)
 
 
+def test_reading_nodes_and_deleting_jobs_take_no_longer_than_they_may(api: Api, cluster: KubernetesCluster) -> None:
+    api.on("GET", NODES, Reply(lines=[], hold=True))
+    api.on("DELETE", JOBS, Reply(lines=[], hold=True))
+
+    with pytest.raises(ClusterUnavailable, match="no answer in time"):
+        cluster.nodes({}, timeout=0.3)
+    with pytest.raises(ClusterUnavailable, match="no answer in time"):
+        cluster.delete_jobs("task-1", timeout=0.3)
+
+
 def test_a_refusal_is_not_tried_again(api: Api, cluster: KubernetesCluster) -> None:
     words = 'nodes is forbidden: User "ips" cannot list resource "nodes" in API group "" at the cluster scope'
     api.on("GET", NODES, refusal(403, "Forbidden", words))
