@@ -38,7 +38,9 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 
 def test_names_and_labels_are_those_of_the_contract(api: Api) -> None:
-    api.settle(api.create(), api.pulled(), api.failed(), api.failed(Reason.UNAUTHORIZED))
+    task_id = api.create()
+    api.settle(task_id, api.pulled(), api.failed(), api.failed(Reason.UNAUTHORIZED))
+    api.client.delete(f"{TASKS}/{task_id}")
     text = api.get("/metrics").get_data(as_text=True)
 
     types = {line.split()[2]: line.split()[3] for line in text.splitlines() if line.startswith("# TYPE")}
@@ -54,6 +56,25 @@ def test_names_and_labels_are_those_of_the_contract(api: Api) -> None:
         "prewarm_api_request_duration_seconds": "histogram",
     }
     assert "_created" not in text
+    labels = {
+        sample.name: set(sample.labels)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.endswith(("_sum", "_count"))
+    }
+    assert labels == {
+        "prewarm_store_up": set(),
+        "prewarm_tasks_total": {"status"},
+        "prewarm_task_duration_seconds_bucket": {"status", "le"},
+        "prewarm_nodes_processed_total": {"result"},
+        "prewarm_active_tasks": set(),
+        "prewarm_queued_tasks": set(),
+        "prewarm_images_total": {"image"},
+        "prewarm_failures_total": {"reason"},
+        "prewarm_api_request_duration_seconds_bucket": {"method", "path", "status", "le"},
+    }
+    bounds = {dict(pairs)["le"] for name, pairs in parse(text) if name == "prewarm_task_duration_seconds_bucket"}
+    assert {float(bound) for bound in bounds} == {30, 60, 120, 300, 600, 1200, 1800, 3600, inf}
 
 
 def test_nothing_yet_is_zero_and_not_missing(api: Api) -> None:
