@@ -13,6 +13,7 @@ from ips_common.models.task import Task
 from ips_common.ports.bus import Bus
 from ips_common.ports.cluster import Clusters
 from ips_common.ports.store import Store, StoredTask
+from ips_common.webhook.address import AddressRules
 
 
 class Launch(Protocol):
@@ -51,6 +52,7 @@ class Deps:
     max_pending_tasks: int
     authenticate: Authenticate = anyone
     allowed_images: AllowedImages = field(default_factory=lambda: AllowedImages(()))
+    webhook_rules: AddressRules = field(default_factory=AddressRules)
     launch: Launch = launch.launch
     cancel: Cancel = cancel.cancel
     now: Callable[[], datetime] = _now

@@ -53,6 +53,7 @@ class Endpoints:
         spec, errors = validate(TaskSpec, body)
         key, key_errors = _idempotency_key(call, body)
         refused = self._deps.allowed_images.errors(spec.images) if spec else ()
+        refused = (*refused, *self._webhook_errors(spec))
         errors = (*call.errors, *key_errors, *errors, *refused, *self._cluster_errors(body, errors))
         if spec is None or errors:
             raise Refusal(invalid(errors))
@@ -147,6 +148,15 @@ class Endpoints:
         """Show the figures."""
         del call
         return Answer(self._metrics.text(), media_type=METRICS_TYPE)
+
+    def _webhook_errors(self, spec: TaskSpec | None) -> tuple[FieldError, ...]:
+        if spec is None or spec.webhook_url is None:
+            return ()
+        try:
+            self._deps.webhook_rules.check(spec.webhook_url)
+        except ValueError as error:
+            return (FieldError("webhookUrl", str(error)),)
+        return ()
 
     def _cluster_errors(self, body: JsonObject, errors: tuple[FieldError, ...]) -> tuple[FieldError, ...]:
         name = body.get("cluster", "default")

@@ -11,6 +11,7 @@ from functions.api.app import create_app
 from functions.api.bounded import BoundedClusters
 from functions.api.deps import Deps
 from ips_common.models.image_rule import AllowedImages
+from ips_common.webhook.address import AddressRules
 from ips_common.wiring.bus import bus
 from ips_common.wiring.clusters import clusters
 from ips_common.wiring.configuration import configure, start
@@ -28,6 +29,7 @@ def _app() -> flask.Flask:
             max_pending_tasks=settings.max_pending_tasks,
             authenticate=authenticator(settings),
             allowed_images=AllowedImages(settings.allowed_images),
+            webhook_rules=AddressRules(settings.webhook_allowed_hosts, settings.webhook_allowed_networks),
         )
     )
 
