@@ -78,7 +78,6 @@ def run(
                 scenario=path / "scenario.yaml",
                 emulators={"firestore": firestore_proxy.address, "pubsub": pubsub_proxy.address},
                 env={
-                    "IPS_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
                     "MAX_CONCURRENT_TASKS": "4",
                     "IPS_PULL_GRACE_SECONDS": "10",
                 },
