@@ -10,7 +10,7 @@ from datetime import datetime
 from ips_common.errors import BusUnavailable, ClusterRefused, ClusterUnavailable, SlotsFull, StaleVersion
 from ips_common.finishing import notifications
 from ips_common.models.message import BatchMessage, Kick, Outgoing
-from ips_common.models.task import PendingReason, Task, TaskSpec, TaskStatus, queue_order
+from ips_common.models.task import PendingReason, PullStrategy, Task, TaskSpec, TaskStatus, queue_order
 from ips_common.planning import Plan, begin, begin_retry, fail, plan, wait_for, wanted_images
 from ips_common.ports.bus import Bus
 from ips_common.ports.cluster import Clusters
@@ -18,6 +18,24 @@ from ips_common.ports.store import Store, StoredShard, StoredTask
 from ips_common.reconcile import Step, advance
 
 logger = logging.getLogger(__name__)
+
+
+def image_volumes_missing(spec: TaskSpec, clusters: Clusters) -> str:
+    """Return the words to refuse a task with that wants image volumes of a cluster without them, else "".
+
+    A cluster that does not let itself be asked gets the benefit of the doubt: what it refuses the results will say.
+
+    Raises:
+        ClusterUnavailable: the cluster cannot be asked now.
+    """
+    if spec.pull_strategy is not PullStrategy.IMAGE_VOLUME:
+        return ""
+    try:
+        supported = clusters.get(spec.cluster).supports_image_volumes()
+    except ClusterRefused as error:
+        logger.warning("cluster cannot be asked for image volumes", extra={"error": str(error)})
+        return ""
+    return "" if supported else f"cluster {spec.cluster} has no image volumes; use container"
 
 
 def plan_only(spec: TaskSpec, clusters: Clusters) -> Plan:
@@ -92,6 +110,8 @@ def _begin(
         by_place = {(item.shard.attempt, item.shard.index): item for item in old}
         taken_over = [StoredShard(shard, by_place[shard.attempt, shard.index].version) for shard in changed]
     else:
+        if words := image_volumes_missing(task.spec, clusters):
+            return _save(store, stored, fail(task, f"pullStrategy: {words}", now)), ()
         begun, shards = begin(task, plan_only(task.spec, clusters), now)
         taken_over = []
     step = advance(begun, (), now) if begun.status is TaskStatus.RUNNING else Step(begun)

@@ -81,6 +81,18 @@ def job(
     }
 
 
+def image_volume_probe(namespace: str) -> Json:
+    """Return a Job with an image volume that is only to be checked, never to be created."""
+    spec = TaskSpec(images=("registry.example/probe:1",), pull_strategy=PullStrategy.IMAGE_VOLUME)
+    pod = _pod(spec, ["probe"], "registry.example/worker:1", "IfNotPresent") | {"restartPolicy": "Never"}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "image-volume-probe", "namespace": namespace},
+        "spec": {"template": {"spec": pod}},
+    }
+
+
 def _pod(spec: TaskSpec, nodes: Sequence[str], worker_image: str, worker_pull_policy: str) -> Json:
     worker = {"image": worker_image, "imagePullPolicy": worker_pull_policy}
     if spec.pull_strategy is PullStrategy.IMAGE_VOLUME:

@@ -160,6 +160,11 @@ class BoundedCluster(Cluster):
         with self._door.enter():
             return self._cluster.refusals()
 
+    def supports_image_volumes(self) -> bool:
+        """See `Cluster.supports_image_volumes`."""
+        with self._door.enter():
+            return self._cluster.supports_image_volumes()
+
     def watch(self, stop: Event, *, seconds: float) -> Watch:
         """See `Cluster.watch`."""
         return self._cluster.watch(stop, seconds=seconds)

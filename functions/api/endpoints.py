@@ -14,7 +14,8 @@ from functions.api.query import CreateQuery, GateQuery, NodesQuery, PredictionsQ
 from functions.api.readiness import Readiness
 from functions.api.route import Answer, Call, Route
 from functions.api.validation import validate
-from ips_common.errors import Conflict, FieldError, TaskFinished
+from ips_common.errors import ClusterUnavailable, Conflict, FieldError, TaskFinished
+from ips_common.launch import image_volumes_missing
 from ips_common.metrics import Metrics
 from ips_common.models.task import TaskSpec
 from ips_common.models.view import View
@@ -55,6 +56,7 @@ class Endpoints:
         refused = self._deps.allowed_images.errors(spec.images) if spec else ()
         refused = (*refused, *self._webhook_errors(spec))
         errors = (*call.errors, *key_errors, *errors, *refused, *self._cluster_errors(body, errors))
+        errors = errors or self._strategy_errors(spec)
         if spec is None or errors:
             raise Refusal(invalid(errors))
         if _query(call, CreateQuery).dry_run:
@@ -157,6 +159,16 @@ class Endpoints:
         except ValueError as error:
             return (FieldError("webhookUrl", str(error)),)
         return ()
+
+    def _strategy_errors(self, spec: TaskSpec | None) -> tuple[FieldError, ...]:
+        """Name a pull strategy that the cluster lacks; where it cannot be asked now, starting the task will tell."""
+        if spec is None:
+            return ()
+        try:
+            words = image_volumes_missing(spec, self._deps.clusters)
+        except ClusterUnavailable:
+            return ()
+        return (FieldError("pullStrategy", words),) if words else ()
 
     def _cluster_errors(self, body: JsonObject, errors: tuple[FieldError, ...]) -> tuple[FieldError, ...]:
         name = body.get("cluster", "default")

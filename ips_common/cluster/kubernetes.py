@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ips_common.cluster.background import Background, background
 from ips_common.cluster.credentials import Credentials
+from ips_common.cluster.image_volumes import ImageVolumes
 from ips_common.cluster.jobs import Jobs
 from ips_common.cluster.kubernetes_watch import KubernetesWatch
 from ips_common.cluster.nodes import NodeReader
@@ -20,7 +21,7 @@ from ips_common.cluster.watching import Rhythm, Watcher
 from ips_common.errors import ClusterRefused
 from ips_common.models.node import Node
 from ips_common.observe import ATTEMPT_LABEL, BATCH_LABEL, SELECTOR, TASK_LABEL
-from ips_common.ports.cluster import DELETE_SECONDS, READ_SECONDS, JobOutcome, Json, Refusals
+from ips_common.ports.cluster import DELETE_SECONDS, PROBE_SECONDS, READ_SECONDS, JobOutcome, Json, Refusals
 
 T = TypeVar("T")
 
@@ -58,6 +59,7 @@ class KubernetesCluster:
         self._rhythm = rhythm or Rhythm()
         self._transport = Transport(name, credentials, connections=in_flight + _SPARE_CONNECTIONS, pace=pace)
         self._jobs = Jobs(self._transport, namespace, in_flight=in_flight)
+        self._image_volumes = ImageVolumes(self._transport, namespace)
         self._background: Background | None = None
 
     def nodes(
@@ -137,6 +139,10 @@ class KubernetesCluster:
             return Refusals(found)
 
         return self._run(read, READ_SECONDS)
+
+    def supports_image_volumes(self) -> bool:
+        """Whether pods may have image volumes; asked of the API server now and then, else remembered."""
+        return self._run(self._image_volumes.supported, PROBE_SECONDS)
 
     def watch(self, stop: Event, *, seconds: float) -> KubernetesWatch:
         """Observe all prewarm Jobs and their pods."""

@@ -86,6 +86,11 @@ class MemoryCluster(Workloads):
         with self._called("refusals"):
             return Refusals(dict(self._refused_pods)) if self.events_readable else Refusals(readable=False)
 
+    def supports_image_volumes(self) -> bool:
+        """Whether pods may have image volumes."""
+        with self._called("supports_image_volumes"):
+            return self.image_volumes
+
     def watch(self, stop: Event, *, seconds: float) -> MemoryWatch:
         """Observe all Jobs and their pods."""
         with self._lock:

@@ -99,6 +99,8 @@ class Workloads:
         self.pod_refusal = ""
         """What admission says of every new pod, if it refuses pods."""
         self.events_readable = True
+        self.image_volumes = True
+        """Whether pods may have image volumes."""
         self.on_idle: Callable[[float], None] | None = None
         """Called with the timeout by a watch that would wait for something to happen, instead of waiting."""
         self._nodes = {node.name: node for node in nodes}

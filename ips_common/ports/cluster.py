@@ -16,6 +16,8 @@ Json = dict[str, Any]
 
 READ_SECONDS = 30.0
 """Time that reading many objects may take."""
+PROBE_SECONDS = 5.0
+"""Time that finding out what the API server supports may take."""
 DELETE_SECONDS = 120.0
 """Time that deleting many Jobs may take."""
 
@@ -160,6 +162,14 @@ class Cluster(Protocol):
         Is over when `stop` is set or `seconds` have passed. A watch that breaks off is taken up again by itself. Where
         that needs a new list there is one `Lost` however long the outage, then everything that exists and a `Gone` for
         everything that vanished meanwhile, then `Synced`.
+        """
+        ...
+
+    def supports_image_volumes(self) -> bool:
+        """Whether pods may have image volumes; asked of the API server now and then, else remembered.
+
+        Raises:
+            ClusterRefused: it does not let itself be asked.
         """
         ...
 
