@@ -30,8 +30,8 @@ check: setup ## linters, types, import layers, lock files
 		cmp -s $$file .local/check/$$file || { echo "$$file is not in step with pyproject.toml: make requirements" >&2; exit 1; }; \
 	done
 
-test: setup ## unit, contract and integration tests, with coverage; ARGS go to pytest
-	$(PY) -m pytest tests/unit tests/contract tests/integration --cov --cov-report=term $(ARGS)
+test: setup ## unit, contract, golden and integration tests, with coverage; ARGS go to pytest
+	$(PY) -m pytest tests/unit tests/contract tests/golden tests/integration --cov --cov-report=term $(ARGS)
 
 demo: setup ## a prewarm on a simulated cluster of 20 nodes, from start to finish
 	@$(PY) -m deploy.local demo

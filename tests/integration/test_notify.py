@@ -36,7 +36,11 @@ def stack(topology: Path, emulators: dict[str, str], coverage_env: dict[str, str
         nodes=3,
         topology=topology,
         emulators=emulators,
-        env={**coverage_env, "IPS_WEBHOOK_ALLOWED_HOSTS": "127.0.0.1"},
+        env={
+            **coverage_env,
+            "IPS_WEBHOOK_ALLOWED_HOSTS": "127.0.0.1",
+            "IPS_WEBHOOK_ALLOWED_NETWORKS": "192.0.2.0/24",  # nobody's, in place of this machine's
+        },
         function_env={"notify": {"IPS_WEBHOOK_SECRETS": ",".join(SECRETS)}},
     ) as running:
         yield running
