@@ -66,7 +66,11 @@ def launch(stored: StoredTask, *, store: Store, bus: Bus, clusters: Clusters, no
         logger.warning(
             "cluster cannot be reached, task waits", extra={"cluster": stored.task.spec.cluster, "error": str(error)}
         )
-        return _wait(store, stored, PendingReason.CLUSTER)
+        waiting = _wait(store, stored, PendingReason.CLUSTER)
+        if waiting is not stored:
+            # The tracker tries again every few seconds while it runs, but who knows that it does.
+            announce(bus, waiting.task)
+        return waiting
     except ClusterRefused as error:
         failed = fail(stored.task, f"the cluster refuses to list its nodes: {error}", now)
         ended = _save(store, stored, failed)
@@ -82,7 +86,7 @@ def launch(stored: StoredTask, *, store: Store, bus: Bus, clusters: Clusters, no
 def announce(bus: Bus, task: Task, messages: tuple[BatchMessage, ...] = ()) -> None:
     """Publish batch messages and a kick, or that the task has ended; what is lost here the tracker sends again."""
     outgoing: list[Outgoing] = [*messages, *notifications(task)]
-    if task.status is TaskStatus.RUNNING:
+    if not task.status.final:
         outgoing.append(Kick(cluster=task.spec.cluster, task_id=task.task_id, request_id=task.request_id))
     if not outgoing:
         return

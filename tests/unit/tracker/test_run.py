@@ -216,6 +216,17 @@ def test_cluster_outage_delays_but_loses_nothing() -> None:
     assert world.task(task.task_id).status is TaskStatus.COMPLETED
 
 
+def test_task_accepted_during_an_outage_starts_when_the_cluster_is_back() -> None:
+    world = World(nodes=2)
+    world.cluster.away = True
+    task = world.create()
+    assert task.pending_reason is PendingReason.CLUSTER
+    assert [message.kind for message in world.bus.published] == ["kick"], "nobody else would wake the tracker"
+    world.at(100, lambda: setattr(world.cluster, "away", False))
+    world.track()
+    assert world.task(task.task_id).status is TaskStatus.COMPLETED
+
+
 def test_tracker_that_starts_anew_finds_out_what_happened() -> None:
     world = World(nodes=4, auto=False)
     task = world.create(batchSize=2)
