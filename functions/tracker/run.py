@@ -58,6 +58,7 @@ class ClusterRun:
         self._open_elsewhere = False
         self._resting: dict[str, datetime] = {}
         self._parked: list[Observation] = []
+        self._waiting: set[str] = set()
         self._lock = Lock()
         self._kicked: set[str | None] = set()
         self._watch: Watch | None = None
@@ -163,7 +164,7 @@ class ClusterRun:
 
     def _board_of(self, event: Observation) -> Board | None:
         task_id = event.key.task_id
-        if task_id not in self._boards and task_id not in self._over:
+        if not (task_id in self._boards or task_id in self._over or task_id in self._waiting):
             try:
                 self._meet(task_id)
             except TemporaryError as error:
@@ -186,6 +187,9 @@ class ClusterRun:
         self._review(stored)
         if stored.task.status.final:
             self._remember(task_id, stored.task.status)
+        elif task_id not in self._boards:
+            # What is seen of a task that waits is of an attempt that is over: one look until the next beat will do.
+            self._waiting.add(task_id)
 
     def _is_stray(self, event: Observation) -> bool:
         """Whether this is a live Job of a task that is over: a batch was created just as the task ended."""
@@ -232,6 +236,7 @@ class ClusterRun:
             logger.warning("tasks cannot be read now", extra={"error": str(error)})
 
     def _reload_all(self) -> None:
+        self._waiting.clear()
         stored = {item.task.task_id: item for item in self._ports.store.open_tasks(self.name)}
         for task_id in self._boards.keys() - stored.keys():
             self._forget(task_id)
