@@ -3,13 +3,23 @@
 This is the only module that reads the environment.
 """
 
+import re
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -19,6 +29,7 @@ from ips_common.models.access import Role, check_entry, is_safe_url
 from ips_common.models.base import Model
 from ips_common.models.image_rule import check_pattern
 from ips_common.models.label import is_subdomain
+from ips_common.models.task import ClusterName
 
 Secret = Annotated[SecretStr, Field(min_length=16)]
 """A key too short to be guessed; printing the settings does not show it."""
@@ -37,18 +48,56 @@ class ApiKeySettings(Model):
     hash: str = Field(pattern=r"^sha256:([0-9a-f]{2}){8,64}:[0-9a-f]{64}$", repr=False)
 
 
+GKE_API = "https://container.googleapis.com"
+GkeEndpoint = Literal["auto", "dns", "ip", "private"]
+_GKE_NAME = re.compile(r"projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/clusters/[a-z0-9-]+")
+
+
 class ClusterSettings(Model):
     """How to reach one cluster: exactly one of a kubeconfig, the pod's own account or a GKE resource name."""
 
-    kubeconfig: str | None = None
+    kubeconfig: str | None = Field(default=None, min_length=1)
     context: str | None = None
     in_cluster: bool = False
-    gke: str | None = Field(default=None, pattern=r"^projects/[^/]+/locations/[^/]+/clusters/[^/]+$")
+    gke: str | None = None
+    gke_endpoint: GkeEndpoint = "auto"
+
+    @field_validator("context")
+    @classmethod
+    def _context(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("kubeconfig", "unreadable") is None:
+            raise ValueError("goes with kubeconfig only")
+        return value
+
+    @field_validator("in_cluster")
+    @classmethod
+    def _in_cluster(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's order
+        if value and info.data.get("kubeconfig") is not None:
+            raise ValueError("give one of kubeconfig, inCluster and gke, not two")
+        return value
+
+    @field_validator("gke")
+    @classmethod
+    def _gke(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if info.data.get("kubeconfig") is not None or info.data.get("in_cluster"):
+            raise ValueError("give one of kubeconfig, inCluster and gke, not two")
+        if not _GKE_NAME.fullmatch(value):
+            raise ValueError("must be projects/PROJECT/locations/LOCATION/clusters/CLUSTER")
+        return value
+
+    @field_validator("gke_endpoint")
+    @classmethod
+    def _gke_endpoint(cls, value: GkeEndpoint, info: ValidationInfo) -> GkeEndpoint:
+        if info.data.get("gke", "unreadable") is None:
+            raise ValueError("goes with gke only")
+        return value
 
     @model_validator(mode="after")
-    def _one(self) -> "ClusterSettings":
-        if [self.kubeconfig is not None, self.in_cluster, self.gke is not None].count(True) != 1:
-            raise ValueError("give exactly one of kubeconfig, inCluster and gke")
+    def _any(self) -> "ClusterSettings":
+        if self.kubeconfig is None and self.gke is None and not self.in_cluster:
+            raise ValueError("give one of kubeconfig, inCluster and gke")
         return self
 
 
@@ -74,11 +123,12 @@ class Settings(BaseSettings):
         default="INFO", validation_alias="LOG_LEVEL"
     )
     log_format: Literal["json", "text"] = Field(default="json", validation_alias="LOG_FORMAT")
-    clusters: Annotated[dict[str, ClusterSettings], NoDecode] = Field(
+    clusters: Annotated[dict[ClusterName, ClusterSettings], NoDecode] = Field(
         default_factory=lambda: {"default": ClusterSettings(in_cluster=True)},
         min_length=1,
         validation_alias="IPS_CLUSTERS",
     )
+    gke_api: str = Field(default=GKE_API, validation_alias="IPS_GKE_API_URL")
     function: str = Field(default="ips", validation_alias=AliasChoices("IPS_FUNCTION", "K_SERVICE"))
     pull_grace_seconds: float = Field(default=60, ge=0, le=7200, validation_alias="IPS_PULL_GRACE_SECONDS")
     webhook_secrets: Annotated[tuple[Secret, ...], NoDecode] = Field(
@@ -137,6 +187,13 @@ class Settings(BaseSettings):
     def _namespace(cls, value: str) -> str:
         if not is_subdomain(value) or "." in value:
             raise ValueError("must be the name of a namespace")
+        return value
+
+    @field_validator("gke_api")
+    @classmethod
+    def _token_goes_there(cls, value: str) -> str:
+        if not is_safe_url(value):
+            raise ValueError("must be an https URL, or one of this machine")
         return value
 
     @field_validator("log_level", mode="before")
@@ -225,8 +282,11 @@ def settings() -> Settings:
         raise ConfigError(problems) from error
 
 
+_PLAIN = {"extra_forbidden": "is no known setting", "model_type": "must be a mapping", "dict_type": "must be a mapping"}
+
+
 def _sentence(problem: ErrorDetails) -> str:
     """Say which variable is wrong and why; a check of several names the variable itself."""
-    place = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
+    place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    message = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     return f"{place}: {message}" if place else message

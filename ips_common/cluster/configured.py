@@ -7,15 +7,20 @@ from threading import Lock
 from ips_common.cluster.credentials import Credentials, InClusterCredentials, KubeconfigCredentials
 from ips_common.cluster.kubernetes import KubernetesCluster
 from ips_common.cluster.watching import Rhythm
-from ips_common.config import ClusterSettings
-from ips_common.errors import ConfigError, InvalidRequest
+from ips_common.config import GKE_API, ClusterSettings
+from ips_common.errors import InvalidRequest
 
 
 class ConfiguredClusters:
     """Real clusters, each made when first asked for; none is contacted before it is used."""
 
     def __init__(
-        self, settings: Mapping[str, ClusterSettings], namespace: str, *, poll_interval: float | None = None
+        self,
+        settings: Mapping[str, ClusterSettings],
+        namespace: str,
+        *,
+        poll_interval: float | None = None,
+        gke_api: str = GKE_API,
     ) -> None:
         """Take in the configuration.
 
@@ -23,12 +28,10 @@ class ConfiguredClusters:
             settings: name → how to reach the cluster.
             namespace: where Jobs live, the same in all.
             poll_interval: seconds between lists where a watch cannot be held.
-
-        Raises:
-            ConfigError: a cluster is given in a way that is not supported.
+            gke_api: base URL of the API that knows GKE clusters.
         """
         self._make = {
-            name: partial(KubernetesCluster, name, _credentials(name, each), namespace)
+            name: partial(KubernetesCluster, name, _credentials(each, gke_api), namespace)
             for name, each in settings.items()
         }
         self._rhythm = Rhythm() if poll_interval is None else Rhythm(poll=poll_interval)
@@ -59,9 +62,11 @@ class ConfiguredClusters:
                 cluster.close()
 
 
-def _credentials(name: str, settings: ClusterSettings) -> Credentials:
+def _credentials(settings: ClusterSettings, gke_api: str) -> Credentials:
     if settings.kubeconfig is not None:
         return KubeconfigCredentials(settings.kubeconfig, settings.context)
-    if settings.in_cluster:
-        return InClusterCredentials()
-    raise ConfigError(f"IPS_CLUSTERS: {name}: GKE clusters by resource name are not supported; give a kubeconfig")
+    if settings.gke is not None:
+        from ips_common.cluster.gke import GkeCredentials  # noqa: PLC0415 - only those who have such a cluster pay
+
+        return GkeCredentials(settings.gke, api=gke_api, endpoint=settings.gke_endpoint)
+    return InClusterCredentials()

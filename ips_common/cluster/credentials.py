@@ -5,13 +5,17 @@ package's business. It is imported when first needed, because its import takes a
 """
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import pathsep
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 from ips_common.errors import ClusterUnavailable
+
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +40,35 @@ class Credentials(Protocol):
         """
         ...
 
+    def unreachable(self) -> None:
+        """Take note that no server answered where the last access said; returns at once, any thread may call it."""
+        ...
+
 
 class _KubernetesCredentials:
     """Access by a configuration of the official client."""
 
-    def __init__(self, load: Callable[[Any], None], source: str) -> None:
+    def __init__(self, load: Callable[[Any], None], source: str, files: Sequence[Path] = ()) -> None:
         self._load = load
         self._source = source
+        self._files = files
+        self._stamp: Sequence[tuple[int, int]] = ()
+        self._doubtful = False
         self._configuration: Any = None
         self._tls: ssl.SSLContext | bool = True
         self._tls_from: tuple[Any, ...] | None = None
 
+    def unreachable(self) -> None:
+        """Have authorities read again before the next access, and the rest if the files it stands in have changed."""
+        self._doubtful = True
+
     def access(self, *, anew: bool) -> Access:
         """Return access that is valid now; an expired token is fetched again by the official client's own hook."""
         try:
-            if anew or self._configuration is None:
+            doubtful, self._doubtful = self._doubtful, False
+            if doubtful:
+                self._tls_from = None
+            if anew or self._configuration is None or (doubtful and self._stamp != self._stamp_now()):
                 self._configuration, self._tls_from = self._fresh(), None
             bearer = self._configuration.auth_settings().get("BearerToken", {}).get("value")
             return self._access(self._configuration, bearer)
@@ -63,9 +81,16 @@ class _KubernetesCredentials:
     def _fresh(self) -> Any:
         from kubernetes.client import Configuration  # noqa: PLC0415 - see the module's docstring
 
+        stamp = self._stamp_now()
         configuration = Configuration()
         self._load(configuration)
+        self._stamp = stamp
         return configuration
+
+    def _stamp_now(self) -> Sequence[tuple[int, int]]:
+        """Return what tells one version of the files from the next; programs they name are not run for nothing."""
+        found = [file.stat() for file in self._files if file.exists()]
+        return [(status.st_mtime_ns, status.st_size) for status in found]
 
     def _access(self, configuration: Any, bearer: str | None) -> Access:
         url = str(configuration.host).rstrip("/")
@@ -111,7 +136,10 @@ def _proxy(configuration: Any, url: str) -> str | None:
 
 
 class KubeconfigCredentials(_KubernetesCredentials):
-    """Access by a context of a kubeconfig file; the current one if `context` is None."""
+    """Access by a context of a kubeconfig file; the current one if `context` is None.
+
+    Several files may be given as in `KUBECONFIG`.
+    """
 
     def __init__(self, path: str, context: str | None = None) -> None:
         def load(configuration: Any) -> None:
@@ -120,17 +148,19 @@ class KubeconfigCredentials(_KubernetesCredentials):
             untyped: Callable[..., None] = load_kube_config
             untyped(path, context, configuration, persist_config=False)
 
-        super().__init__(load, f"kubeconfig {path}" + (f", context {context}" if context else ""))
+        source = f"kubeconfig {path}" + (f", context {context}" if context else "")
+        super().__init__(load, source, [Path(part).expanduser() for part in path.split(pathsep) if part])
 
 
 class InClusterCredentials(_KubernetesCredentials):
-    """Access by the service account of the pod this process runs in."""
+    """Access by the service account of the pod this process runs in, whose token the kubelet renews in its file."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = _ACCOUNT) -> None:
         def load(configuration: Any) -> None:
-            from kubernetes.config import load_incluster_config  # noqa: PLC0415 - see the module's docstring
+            from kubernetes.config import incluster_config  # noqa: PLC0415 - see the module's docstring
 
-            untyped: Callable[..., None] = load_incluster_config
-            untyped(configuration)
+            loader: Callable[..., Any] = incluster_config.InClusterConfigLoader
+            token, authority = str(folder / "token"), str(folder / "ca.crt")
+            loader(token_filename=token, cert_filename=authority).load_and_set(configuration)
 
         super().__init__(load, "the pod's service account")

@@ -15,6 +15,7 @@ from typing import TypeVar
 import aiohttp
 
 from ips_common.cluster.credentials import Access, Credentials
+from ips_common.cluster.inquiry import Inquiry
 from ips_common.cluster.status import Answer, Call, failure, unavailable, unreachable
 from ips_common.errors import ClusterUnavailable
 
@@ -31,6 +32,7 @@ class Pace:
     Args:
         attempt: for one answer; longer than the 60 s after which an API server gives up by itself makes no sense.
         connect: for one connection.
+        away: after which a server that gives no answer counts as away, however much time is left.
         credentials: for a program or file that gives credentials.
         fresh: how long an access is used before its source is asked whether it is still good.
         first_delay: before the second attempt; doubles each time, up to `longest_delay`.
@@ -39,6 +41,7 @@ class Pace:
 
     attempt: float = 60
     connect: float = 5
+    away: float = 10
     credentials: float = 20
     fresh: float = 30
     first_delay: float = 0.1
@@ -51,6 +54,10 @@ class Pace:
         return max(jittered, retry_after or 0)
 
 
+class _NoTimeLeft(ClusterUnavailable):
+    """The source of credentials was not heard in time; what went wrong before says more."""
+
+
 class Transport:
     """Talks to one API server."""
 
@@ -58,6 +65,7 @@ class Transport:
         self.cluster = cluster
         self.pace = pace or Pace()
         self._credentials = credentials
+        self._inquiry = Inquiry(cluster, credentials)
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._access: Access | None = None
@@ -165,19 +173,26 @@ class Transport:
         """Try until there is an answer that would not change, obeying Retry-After."""
         loop = asyncio.get_running_loop()
         no_retry_from = deadline if patience is None else min(deadline, loop.time() + patience)
+        away_from = loop.time() + self.pace.away
         refused: Access | None = None
+        problem: ClusterUnavailable | None = None
         for attempt in count():
             left = deadline - loop.time()
-            access = await self._reach(left, refused)
+            try:
+                access = await self._reach(left, refused)
+            except _NoTimeLeft as error:
+                raise (problem or error) from error.__cause__
             retry_after = None
             try:
                 result = await once(access, min(left, self.pace.attempt))
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                self._doubt(access)
                 problem = unreachable(self.cluster, call, error)
                 problem.__cause__ = error
             else:
                 if not isinstance(result, Answer) or not result.passing:
                     return result
+                away_from = loop.time() + self.pace.away
                 problem = unavailable(self.cluster, call, result)
                 retry_after = result.retry_after
                 if result.unauthenticated:
@@ -186,7 +201,7 @@ class Transport:
                     refused = access
                     continue
             delay = self.pace.delay(attempt, retry_after)
-            if loop.time() + delay >= no_retry_from:
+            if loop.time() + delay >= no_retry_from or loop.time() >= away_from:
                 raise problem
             await asyncio.sleep(delay)
         raise AssertionError  # pragma: no cover - count() has no end
@@ -229,11 +244,17 @@ class Transport:
             async with asyncio.timeout(seconds), self._loading:
                 if not self._usable(refused) or self._access is None:
                     anew = refused is not None
-                    self._access = await asyncio.to_thread(self._credentials.access, anew=anew)
+                    self._access = await self._inquiry.access(anew=anew)
                     self._fresh_until = asyncio.get_running_loop().time() + self.pace.fresh
                 return self._access
         except TimeoutError as error:
-            raise ClusterUnavailable(f"cluster {self.cluster}: no credentials within {seconds:.1f} s") from error
+            raise _NoTimeLeft(f"cluster {self.cluster}: no credentials within {seconds:.1f} s") from error
+
+    def _doubt(self, access: Access) -> None:
+        """Have the next request ask the source, which may know of another address by now."""
+        if access is self._access:
+            self._credentials.unreachable()
+            self._fresh_until = 0.0
 
     def _usable(self, refused: Access | None) -> bool:
         return (

@@ -11,4 +11,6 @@ from ips_common.wiring.configuration import configure
 def clusters() -> Clusters:
     """Return the clusters; none is contacted before it is used."""
     config = configure()
-    return ConfiguredClusters(config.clusters, config.namespace, poll_interval=config.status_poll_interval)
+    return ConfiguredClusters(
+        config.clusters, config.namespace, poll_interval=config.status_poll_interval, gke_api=config.gke_api
+    )

@@ -94,3 +94,53 @@ def test_settings_cannot_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     config: Any = read(monkeypatch)
     with pytest.raises(ValidationError):
         config.auth = "none"
+
+
+@pytest.mark.parametrize(
+    ("clusters", "message"),
+    [
+        ("{prod: {gek: x}}", "IPS_CLUSTERS.prod.gek: is no known setting"),
+        ("{prod: {}}", "IPS_CLUSTERS.prod: give one of kubeconfig, inCluster and gke"),
+        ("{prod: {kubeconfig: a, inCluster: true}}", "IPS_CLUSTERS.prod.inCluster: give one of "),
+        ("{prod: {kubeconfig: a, gke: projects/p/locations/l/clusters/c}}", "IPS_CLUSTERS.prod.gke: give one of "),
+        ("{prod: {inCluster: true, gke: projects/p/locations/l/clusters/c}}", "IPS_CLUSTERS.prod.gke: give one of "),
+        ("{prod: {gke: projects/p/zones/l/clusters/c}}", "IPS_CLUSTERS.prod.gke: must be projects/PROJECT/locations/"),
+        ("{prod: {gke: 'projects/p/locations/l/clusters/c?x'}}", "IPS_CLUSTERS.prod.gke: must be projects/PROJECT/"),
+        ("{prod: {gke: projects/p/locations/l/clusters/c, gkeEndpoint: x}}", "IPS_CLUSTERS.prod.gkeEndpoint: "),
+        ("{prod: {inCluster: true, gkeEndpoint: dns}}", "IPS_CLUSTERS.prod.gkeEndpoint: goes with gke only"),
+        ("{prod: {inCluster: true, context: c}}", "IPS_CLUSTERS.prod.context: goes with kubeconfig only"),
+        ("{prod: {kubeconfig: ''}}", "IPS_CLUSTERS.prod.kubeconfig: "),
+        ("{prod: kubeconfig}", "IPS_CLUSTERS.prod: must be a mapping"),
+        ("{Prod_1: {inCluster: true}}", "IPS_CLUSTERS.Prod_1: "),
+        ("[prod]", "IPS_CLUSTERS: must be a mapping"),
+        ("{}", "IPS_CLUSTERS: "),
+        ("{", "IPS_CLUSTERS: is neither JSON nor YAML"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_named_with_its_field(
+    monkeypatch: pytest.MonkeyPatch, clusters: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(monkeypatch, IPS_CLUSTERS=clusters)
+
+    assert str(refused.value).startswith(message)
+    assert ";" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "clusters",
+    [
+        "{prod: {gke: projects/p/locations/europe-west1/clusters/c}}",
+        "{prod: {gke: 'projects/example.com:p/locations/europe-west1-b/clusters/c-1', gkeEndpoint: private}}",
+        '{"a": {"kubeconfig": "/k", "context": "c"}, "b": {"inCluster": true}}',
+        "{prod: {kubeconfig: /k, inCluster: false}}",
+    ],
+)
+def test_clusters_of_every_kind_are_taken(monkeypatch: pytest.MonkeyPatch, clusters: str) -> None:
+    assert read(monkeypatch, IPS_CLUSTERS=clusters).clusters
+
+
+def test_the_token_goes_to_no_api_over_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="IPS_GKE_API_URL: must be an https URL"):
+        read(monkeypatch, IPS_GKE_API_URL="http://container.example.com")

@@ -18,10 +18,14 @@ class Token:
     def __init__(self, url: str) -> None:
         self._url = url
         self.renewals = 0
+        self.doubts = 0
 
     def access(self, *, anew: bool) -> Access:
         self.renewals += anew
         return Access(self._url, {"Authorization": f"Bearer token-{self.renewals}"})
+
+    def unreachable(self) -> None:
+        self.doubts += 1
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -14,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ips_common.cluster.configured import ConfiguredClusters
-from ips_common.cluster.credentials import KubeconfigCredentials
+from ips_common.cluster.credentials import InClusterCredentials, KubeconfigCredentials
 from ips_common.cluster.kubernetes import KubernetesCluster
 from ips_common.config import ClusterSettings
-from ips_common.errors import ClusterUnavailable, ConfigError, InvalidRequest
+from ips_common.errors import ClusterUnavailable, InvalidRequest
 from tests.unit.cluster_adapter.api import JOBS, Api, Reply, Request, a_list, kubeconfig, refusal
 from tests.unit.cluster_adapter.conftest import FAST
 
@@ -63,6 +64,19 @@ def secure(authority: tuple[Path, Path], tmp_path: Path) -> Iterator[Api]:
     with Api(context) as server:
         server.on("GET", JOBS, a_list())
         yield server
+
+
+def counting(counter: Path, **status: str) -> dict[str, Any]:
+    """A user whose program gives `token-0`, `token-1`, ..., and leaves a mark in a file each time it runs."""
+    credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
+    program = (
+        "import json, pathlib;"
+        f"count = pathlib.Path({str(counter)!r});"
+        "number = len(count.read_text()) if count.exists() else 0;"
+        "count.write_text('x' * (number + 1));"
+        f"print(json.dumps({credential!r} | {{'status': {status!r} | {{'token': f'token-{{number}}'}}}}))"
+    )
+    return {"exec": {"apiVersion": credential["apiVersion"], "command": sys.executable, "args": ["-c", program]}}
 
 
 def reach(path: Path, *, seconds: float = 10) -> None:
@@ -124,30 +138,13 @@ def test_a_client_certificate(secure: Api, authority: tuple[Path, Path], tmp_pat
 
 
 def test_a_program_that_gives_tokens_is_asked_again_when_one_is_refused(api: Api, tmp_path: Path) -> None:
-    counter = tmp_path / "count"
-    program = (
-        "import json, pathlib;"
-        f"count = pathlib.Path({str(counter)!r});"
-        "number = len(count.read_text()) if count.exists() else 0;"
-        "count.write_text('x' * (number + 1));"
-        "print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'kind': 'ExecCredential',"
-        "'status': {'token': f'token-{number}'}}))"
-    )
-    user = {
-        "exec": {
-            "apiVersion": "client.authentication.k8s.io/v1",
-            "command": sys.executable,
-            "args": ["-c", program],
-        }
-    }
-
     def answer(request: Request) -> Reply:
         good = request.headers["Authorization"] == "Bearer token-1"
         return a_list() if good else refusal(401, "Unauthorized")
 
     api.on("GET", JOBS, answer)
 
-    reach(kubeconfig(tmp_path / "config", api.url, user))
+    reach(kubeconfig(tmp_path / "config", api.url, counting(tmp_path / "count")))
 
     assert [request.headers["Authorization"] for request in api.requests] == ["Bearer token-0", "Bearer token-1"]
 
@@ -218,8 +215,99 @@ def test_clusters_are_found_by_name(api: Api, tmp_path: Path) -> None:
         clusters.get("b")
 
 
-def test_a_cluster_that_is_given_in_a_way_we_cannot_use_is_said_at_once() -> None:
-    gke = ClusterSettings(gke="projects/p/locations/l/clusters/c")
+def test_a_program_is_asked_again_when_its_token_has_expired(api: Api, tmp_path: Path) -> None:
+    user = counting(tmp_path / "count", expirationTimestamp="2020-01-01T00:00:00Z")
+    credentials = KubeconfigCredentials(str(kubeconfig(tmp_path / "config", api.url, user)))
 
-    with pytest.raises(ConfigError, match="IPS_CLUSTERS: far: "):
-        ConfiguredClusters({"far": gke}, "ips")
+    first, second = (credentials.access(anew=False).headers["Authorization"] for _ in range(2))
+
+    assert first != second
+
+
+def test_a_kubeconfig_that_was_rewritten_is_read_again_when_its_server_is_away(api: Api, tmp_path: Path) -> None:
+    api.on("GET", JOBS, a_list())
+    with Api() as old:
+        old.on("GET", JOBS, a_list())
+        path = kubeconfig(tmp_path / "config", old.url, {"token": "abc"})
+        cluster = KubernetesCluster("here", KubeconfigCredentials(str(path)), "ips", pace=FAST)
+        cluster.ready(5)
+        kubeconfig(path, api.url, {"token": "new token"})
+        cluster.ready(5)
+        assert len(old.requests) == 2
+        old.down()
+
+        cluster.ready(5)
+
+        cluster.close()
+    assert api.requests[0].headers["Authorization"] == "Bearer new token"
+
+
+def test_a_program_is_not_run_again_because_the_server_is_away(tmp_path: Path) -> None:
+    with Api() as away:
+        path = kubeconfig(tmp_path / "config", away.url, counting(tmp_path / "count"))
+        away.down()
+        with pytest.raises(ClusterUnavailable):
+            reach(path, seconds=0.5)
+
+    assert (tmp_path / "count").read_text() == "x"
+
+
+def test_an_authority_that_was_replaced_in_its_file_is_read_again(secure: Api, tmp_path: Path) -> None:
+    other, _ = certificate(tmp_path, "other")
+    path = kubeconfig(tmp_path / "config", secure.url, {"token": "abc"}, authority=other)
+    cluster = KubernetesCluster("here", KubeconfigCredentials(str(path)), "ips", pace=FAST)
+    with pytest.raises(ClusterUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        cluster.ready(0.3)
+    other.write_bytes((tmp_path / "server.crt").read_bytes())
+
+    cluster.ready(5)
+
+    cluster.close()
+
+
+@pytest.fixture
+def account(secure: Api, authority: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the kubelet puts into a pod."""
+    host, port = secure.url.removeprefix("https://").split(":")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
+    folder = tmp_path / "account"
+    folder.mkdir()
+    (folder / "ca.crt").write_bytes(authority[0].read_bytes())
+    (folder / "token").write_text("old", encoding="utf-8")
+    return folder
+
+
+def test_the_token_of_a_pod_is_read_again_when_the_old_one_is_refused(secure: Api, account: Path) -> None:
+    valid = "old"
+    secure.on(
+        "GET",
+        JOBS,
+        lambda request: (
+            a_list() if request.headers["Authorization"].endswith(f" {valid}") else refusal(401, "Unauthorized")
+        ),
+    )
+    cluster = KubernetesCluster("here", InClusterCredentials(account), "ips", pace=FAST)
+    cluster.ready(5)
+    valid = "new"
+    (account / "token").write_text("new", encoding="utf-8")
+
+    cluster.ready(5)
+
+    cluster.close()
+    assert [request.headers["Authorization"].split()[1] for request in secure.requests] == ["old", "old", "new"]
+
+
+def test_the_authority_of_a_pod_is_read_again_when_it_no_longer_fits(
+    secure: Api, authority: tuple[Path, Path], account: Path, tmp_path: Path
+) -> None:
+    (account / "ca.crt").write_bytes(certificate(tmp_path, "other")[0].read_bytes())
+    cluster = KubernetesCluster("here", InClusterCredentials(account), "ips", pace=FAST)
+    with pytest.raises(ClusterUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        cluster.ready(0.3)
+    (account / "ca.crt").write_bytes(authority[0].read_bytes())
+
+    cluster.ready(5)
+
+    cluster.close()
+    assert len(secure.requests) == 1

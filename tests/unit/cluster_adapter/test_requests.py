@@ -129,6 +129,9 @@ def test_a_program_that_hangs_does_not_hold_a_call_up(api: Api) -> None:
             release.wait(10)
             return Access(api.url)
 
+        def unreachable(self) -> None:
+            raise AssertionError
+
     cluster = KubernetesCluster("here", Hanging(), "ips", pace=FAST)
     try:
         with pytest.raises(ClusterUnavailable, match="no credentials within"):
