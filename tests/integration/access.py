@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from kubernetes import client, config
 from kubernetes import watch as untyped_watch
 
+from deploy.local.cluster.running import RunningCluster
 from deploy.local.stack import Stack
 
 T = TypeVar("T")
@@ -81,9 +82,9 @@ class Tasks:
 class Kube:
     """The cluster, as an administrator sees it."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, where: Stack | RunningCluster) -> None:
         untyped: Any = config
-        api = untyped.new_client_from_config(str(stack.kubeconfig))
+        api = untyped.new_client_from_config(str(where.kubeconfig))
         self.batch: Any = client.BatchV1Api(api)
         self.core: Any = client.CoreV1Api(api)
 
