@@ -6,6 +6,8 @@
     │   ├── BusUnavailable          Pub/Sub cannot be reached
     │   ├── ClusterUnavailable      the API server cannot be reached, throttles or fails
     │   ├── IssuerUnavailable       the keys of callers' tokens cannot be fetched
+    │   ├── ReleasesUnavailable     Cloud Deploy cannot say what a release holds
+    │   ├── QueueFull               IPS_MAX_PENDING_TASKS tasks wait for the cluster already
     │   └── Contention              a compare-and-set lost too often
     └── PermanentError              trying again changes nothing
         ├── InvalidRequest          a caller's input; names every bad field
@@ -16,6 +18,7 @@
         │   ├── SlotsFull           MAX_CONCURRENT_TASKS tasks run in the cluster
         │   └── TaskFinished        a finished task cannot change any more
         ├── ClusterRefused          the API server understood and said no
+        ├── ReleaseNotFound         Cloud Deploy knows no such release
         ├── MalformedMessage        a Pub/Sub message that can never be handled
         └── ConfigError             names the variable
 
@@ -66,6 +69,21 @@ class IssuerUnavailable(TemporaryError):
     """The keys that callers' tokens are signed with cannot be fetched."""
 
     code = "issuer-unavailable"
+
+
+class ReleasesUnavailable(TemporaryError):
+    """Cloud Deploy cannot be reached, or does not let us read a release."""
+
+    code = "releases-unavailable"
+
+
+class QueueFull(TemporaryError):
+    """So many tasks wait for the cluster that another one would only wait, too."""
+
+    code = "too-many-tasks"
+
+    def __init__(self, cluster: str, waiting: int) -> None:
+        super().__init__(f"{waiting} tasks wait for cluster {cluster} already", retry_after=30)
 
 
 class Contention(TemporaryError):
@@ -147,6 +165,12 @@ class ClusterRefused(PermanentError):
         super().__init__(message)
         self.status = status
         self.reason = reason
+
+
+class ReleaseNotFound(PermanentError):
+    """Cloud Deploy knows no such release."""
+
+    code = "release-not-found"
 
 
 class MalformedMessage(PermanentError):

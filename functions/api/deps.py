@@ -8,22 +8,13 @@ from typing import Protocol
 
 from functions.api.callers import Authenticate, anyone
 from ips_common import cancel, launch
+from ips_common.accept import Launch
 from ips_common.models.image_rule import AllowedImages
 from ips_common.models.task import Task
 from ips_common.ports.bus import Bus
 from ips_common.ports.cluster import Clusters
-from ips_common.ports.store import Store, StoredTask
+from ips_common.ports.store import Store
 from ips_common.webhook.address import AddressRules
-
-
-class Launch(Protocol):
-    """Starts a stored task if its turn has come (see `ips_common.launch`)."""
-
-    def __call__(
-        self, stored: StoredTask, /, *, store: Store, bus: Bus, clusters: Clusters, now: datetime
-    ) -> StoredTask:
-        """Return the task as it stands afterwards."""
-        ...
 
 
 class Cancel(Protocol):

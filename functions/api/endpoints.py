@@ -9,13 +9,13 @@ from functions.api.deps import Deps
 from functions.api.gate import GatePoller, GateState
 from functions.api.openapi import document
 from functions.api.predictions import predict
-from functions.api.problems import Problem, Refusal, invalid
+from functions.api.problems import Problem, Refusal, invalid, unavailable
 from functions.api.query import CreateQuery, GateQuery, NodesQuery, PredictionsQuery, Query, TasksQuery
 from functions.api.readiness import Readiness
 from functions.api.route import Answer, Call, Route
 from functions.api.validation import validate
-from ips_common.errors import ClusterUnavailable, Conflict, FieldError, TaskFinished
-from ips_common.launch import image_volumes_missing
+from ips_common.accept import objections, unknown_cluster
+from ips_common.errors import Conflict, FieldError, QueueFull, TaskFinished
 from ips_common.metrics import Metrics
 from ips_common.models.task import TaskSpec
 from ips_common.models.view import View
@@ -25,7 +25,6 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 KEY_HEADER = "Idempotency-Key"
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_QUEUE_RETRY_AFTER = 30  # seconds
 
 Q = TypeVar("Q", bound=Query)
 
@@ -53,20 +52,16 @@ class Endpoints:
         body = call.body or {}
         spec, errors = validate(TaskSpec, body)
         key, key_errors = _idempotency_key(call, body)
-        refused = self._deps.allowed_images.errors(spec.images) if spec else ()
-        refused = (*refused, *self._webhook_errors(spec))
-        errors = (*call.errors, *key_errors, *errors, *refused, *self._cluster_errors(body, errors))
-        errors = errors or self._strategy_errors(spec)
+        refused = self._objections(spec) if spec else self._cluster_errors(body, errors)
+        errors = (*call.errors, *key_errors, *errors, *refused)
         if spec is None or errors:
             raise Refusal(invalid(errors))
         if _query(call, CreateQuery).dry_run:
             return Answer(handler.dry_run(spec, self._deps))
         try:
             created = handler.create(spec, key=key, caller=call.caller, request_id=call.request_id, deps=self._deps)
-        except handler.QueueFull as full:
-            detail = f"{full.waiting} tasks wait for cluster {spec.cluster} already; try again later"
-            headers = {"Retry-After": str(_QUEUE_RETRY_AFTER)}
-            raise Refusal(Problem(429, "too-many-tasks", detail, headers=headers)) from full
+        except QueueFull as full:
+            raise Refusal(unavailable(full, status=429)) from full
         except Conflict as conflict:
             if key is None:
                 raise
@@ -151,31 +146,19 @@ class Endpoints:
         del call
         return Answer(self._metrics.text(), media_type=METRICS_TYPE)
 
-    def _webhook_errors(self, spec: TaskSpec | None) -> tuple[FieldError, ...]:
-        if spec is None or spec.webhook_url is None:
-            return ()
-        try:
-            self._deps.webhook_rules.check(spec.webhook_url)
-        except ValueError as error:
-            return (FieldError("webhookUrl", str(error)),)
-        return ()
-
-    def _strategy_errors(self, spec: TaskSpec | None) -> tuple[FieldError, ...]:
-        """Name a pull strategy that the cluster lacks; where it cannot be asked now, starting the task will tell."""
-        if spec is None:
-            return ()
-        try:
-            words = image_volumes_missing(spec, self._deps.clusters)
-        except ClusterUnavailable:
-            return ()
-        return (FieldError("pullStrategy", words),) if words else ()
+    def _objections(self, spec: TaskSpec) -> tuple[FieldError, ...]:
+        return objections(
+            spec,
+            clusters=self._deps.clusters,
+            allowed_images=self._deps.allowed_images,
+            check_url=self._deps.webhook_rules.check,
+        )
 
     def _cluster_errors(self, body: JsonObject, errors: tuple[FieldError, ...]) -> tuple[FieldError, ...]:
         name = body.get("cluster", "default")
-        names = self._deps.clusters.names()
-        if not isinstance(name, str) or name in names or any(error.field == "cluster" for error in errors):
+        if not isinstance(name, str) or any(error.field == "cluster" for error in errors):
             return ()
-        return (FieldError("cluster", f"is not configured; there are: {', '.join(names)}"),)
+        return unknown_cluster(name, self._deps.clusters)
 
 
 def _query(call: Call, model: type[Q]) -> Q:

@@ -1,31 +1,20 @@
 """The use cases of the API: what a request does, without a word of HTTP."""
 
-import logging
 import re
 from dataclasses import dataclass
 
 from functions.api.callers import Caller
 from functions.api.deps import Deps
+from ips_common.accept import accept
 from ips_common.errors import TaskNotFound
 from ips_common.launch import plan_only
 from ips_common.models.node_view import CANCELLED, NodePageView, NodeView, PlannedBatch, PlanView
 from ips_common.models.results import NodeStatus
-from ips_common.models.task import Task, TaskSpec, TaskStatus
+from ips_common.models.task import TaskSpec, TaskStatus
 from ips_common.models.view import TaskPageView, TaskView
-from ips_common.naming import new_task_id
 from ips_common.ports.store import IdempotencyKey, StoredTask, TaskPage
 
-logger = logging.getLogger(__name__)
-
 _TASK_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-
-
-class QueueFull(Exception):
-    """So many tasks wait for the cluster that another one would only wait, too."""
-
-    def __init__(self, waiting: int) -> None:
-        super().__init__(f"{waiting} tasks are waiting")
-        self.waiting = waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,35 +34,20 @@ def create(
         QueueFull: too many tasks wait already.
         Conflict: the idempotency key was used with another body.
     """
-    now = deps.now()
-    waiting = deps.store.queued(spec.cluster)
-    if waiting >= deps.max_pending_tasks:
-        # Whoever repeats a request is owed its answer, however many wait.
-        if key and (first := deps.store.keyed(key, now)):
-            return Created(TaskView.of(first, now), new=False)
-        raise QueueFull(waiting)
-    task = Task(
-        task_id=new_task_id(now, deps.random_hex()),
-        spec=spec,
-        created_at=now,
+    accepted = accept(
+        spec,
+        key,
         created_by=caller.name,
         request_id=request_id,
+        store=deps.store,
+        bus=deps.bus,
+        clusters=deps.clusters,
+        max_pending_tasks=deps.max_pending_tasks,
+        clock=deps.now,
+        random_hex=deps.random_hex,
+        start=deps.launch,
     )
-    task, new = deps.store.create_task(task, key)
-    if new:
-        task = _start(task, deps)
-    return Created(TaskView.of(task, deps.now()), new)
-
-
-def _start(task: Task, deps: Deps) -> Task:
-    # From here on the task is accepted: whatever goes wrong, the tracker starts it later, and a caller who was told
-    # otherwise would send it again.
-    try:
-        stored = deps.store.task(task.task_id)
-        return deps.launch(stored, store=deps.store, bus=deps.bus, clusters=deps.clusters, now=deps.now()).task
-    except Exception:
-        logger.exception("task accepted but not started, the tracker will", extra={"taskId": task.task_id})
-        return task
+    return Created(TaskView.of(accepted.task, deps.now()), accepted.new)
 
 
 def dry_run(spec: TaskSpec, deps: Deps) -> PlanView:

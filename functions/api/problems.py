@@ -120,10 +120,10 @@ def problem_of(error: Exception) -> Problem:
     return Problem(500, IPSError.code, "the request could not be handled; the logs say why")
 
 
-def unavailable(error: TemporaryError) -> Problem:
-    """Something that is needed cannot be reached now."""
+def unavailable(error: TemporaryError, status: int = 503) -> Problem:
+    """What is asked for cannot be done now."""
     headers = {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
-    return Problem(503, error.code, f"{error}; try again later", headers=headers)
+    return Problem(status, error.code, f"{error}; try again later", headers=headers)
 
 
 def _of_http(error: HTTPException) -> Problem:
