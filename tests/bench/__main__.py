@@ -155,20 +155,17 @@ def barrier(running: Product, batches: int = 40, size: int = 5) -> list[Figure]:
                 if isinstance(event, JobSeen) and event.key.task_id == task_id:
                     first.setdefault(event.key.batch, now)
                 elif isinstance(event, PodSeen) and event.key.task_id == task_id and event.phase == "Succeeded":
-                    done.add(event.key.node)
-                    last[event.key.batch] = max(now, last.get(event.key.batch, 0)) if event.key.node else now
+                    if event.key.node not in done:
+                        done.add(event.key.node)
+                        last[event.key.batch] = now
     running.wait(task_id)
-    gaps = sorted(first[number + 1] - _settled(last, number) for number in range(1, batches))
+    gaps = sorted(first[number + 1] - last[number] for number in range(1, batches))
     say(f"barrier: {len(gaps)} gaps, p50 {statistics.median(gaps):.3f} s, max {gaps[-1]:.3f} s")
     p99 = gaps[min(len(gaps) - 1, int(len(gaps) * 0.99))]
     return [
         Figure("strict barrier, seconds to the next batch's first Job, p50", statistics.median(gaps), 0.3),
         Figure("strict barrier, p99", p99, 1.0),
     ]
-
-
-def _settled(last: dict[int, float], number: int) -> float:
-    return last[number]
 
 
 def large(running: Product, nodes: int) -> tuple[float, float, float]:
