@@ -41,6 +41,10 @@ def cancel(task_id: str, *, store: Store, bus: Bus, clusters: Clusters, now: dat
 
 def _delete_jobs(task: Task, clusters: Clusters) -> None:
     try:
-        clusters.get(task.spec.cluster).delete_jobs(task.task_id)
+        cluster = clusters.get(task.spec.cluster)
+        if task.is_daemonset:
+            cluster.delete_daemonsets(task.task_id)
+        else:
+            cluster.delete_jobs(task.task_id)
     except (ClusterUnavailable, ClusterRefused, InvalidRequest) as error:
         logger.warning("Jobs not deleted yet, the tracker will", extra={"taskId": task.task_id, "error": str(error)})

@@ -1,8 +1,8 @@
 """The Kubernetes objects IPS creates, as pure functions of a task.
 
-The kubelet pulls an image because a container, or a volume, names it. The container then runs a program that ends at
-once. Target images may hold no program at all, so an init container copies one that needs nothing around it: BusyBox,
-linked statically, does what the name it is called by says, and under the name `true` it succeeds.
+The kubelet pulls an image because a container, or a volume, names it. The container then runs a program that does
+nothing. Target images may hold no program at all, so an init container copies one that needs nothing around it:
+BusyBox, linked statically, does what the name it is called by says: `true` ends at once, `sleep` stays.
 
 Everything passes Pod Security `restricted`, and nothing of a target image is executed.
 """
@@ -10,7 +10,7 @@ Everything passes Pod Security `restricted`, and nothing of a target image is ex
 from collections.abc import Mapping, Sequence
 
 from ips_common.models.task import PullStrategy, Task, TaskSpec
-from ips_common.naming import job_name
+from ips_common.naming import daemonset_name, job_name
 from ips_common.observe import (
     APP,
     APP_LABEL,
@@ -26,9 +26,11 @@ from ips_common.ports.cluster import Json
 USER = 65532
 """Any user but root will do; this one is `nonroot` in distroless images."""
 
-_PROGRAM = "/prewarm/true"
+_END = ("true",)
+_STAY = ("sleep", "2147483647")  # seconds, the most that every libc takes
+_FOLDER = "/prewarm"
 _VOLUME = "prewarm"
-_MOUNT = {"name": _VOLUME, "mountPath": "/prewarm"}
+_MOUNT = {"name": _VOLUME, "mountPath": _FOLDER}
 _REQUESTS = {"cpu": "1m", "memory": "4Mi"}
 
 
@@ -62,7 +64,7 @@ def job(
         BATCH_LABEL: str(batch),
     }
     annotations = {NODE_ANNOTATION: node} | ({REQUEST_ANNOTATION: request_id} if request_id else {})
-    pod = _pod(task.spec, [node], worker_image, worker_pull_policy) | {"restartPolicy": "Never"}
+    pod = _pod(task.spec, [node], worker_image, worker_pull_policy, _END) | {"restartPolicy": "Never"}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -81,10 +83,50 @@ def job(
     }
 
 
+def daemonset(
+    task: Task,
+    nodes: Sequence[str],
+    *,
+    namespace: str,
+    worker_image: str,
+    worker_pull_policy: str,
+    request_id: str | None,
+) -> Json:
+    """Return the DaemonSet that pulls the task's images onto all nodes of its current attempt.
+
+    Its pods must never end, or they would be started again and again: they sleep until the set is deleted.
+
+    Args:
+        task: what to pull and how.
+        nodes: the nodes' names.
+        namespace: where it lives.
+        worker_image: an image with a static BusyBox at `/bin/busybox`.
+        worker_pull_policy: the `imagePullPolicy` of the worker image.
+        request_id: the id of the request that caused this, for whoever follows it through the logs.
+    """
+    labels = {APP_LABEL: APP, TASK_LABEL: task.task_id, ATTEMPT_LABEL: str(task.attempt), BATCH_LABEL: "1"}
+    annotations = {REQUEST_ANNOTATION: request_id} if request_id else {}
+    pod = _pod(task.spec, nodes, worker_image, worker_pull_policy, _STAY) | {"restartPolicy": "Always"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {
+            "name": daemonset_name(task.task_id, task.attempt),
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": annotations,
+        },
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
+        },
+    }
+
+
 def image_volume_probe(namespace: str) -> Json:
     """Return a Job with an image volume that is only to be checked, never to be created."""
     spec = TaskSpec(images=("registry.example/probe:1",), pull_strategy=PullStrategy.IMAGE_VOLUME)
-    pod = _pod(spec, ["probe"], "registry.example/worker:1", "IfNotPresent") | {"restartPolicy": "Never"}
+    pod = _pod(spec, ["probe"], "registry.example/worker:1", "IfNotPresent", _END) | {"restartPolicy": "Never"}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -93,12 +135,14 @@ def image_volume_probe(namespace: str) -> Json:
     }
 
 
-def _pod(spec: TaskSpec, nodes: Sequence[str], worker_image: str, worker_pull_policy: str) -> Json:
+def _pod(
+    spec: TaskSpec, nodes: Sequence[str], worker_image: str, worker_pull_policy: str, program: Sequence[str]
+) -> Json:
     worker = {"image": worker_image, "imagePullPolicy": worker_pull_policy}
     if spec.pull_strategy is PullStrategy.IMAGE_VOLUME:
-        parts = _image_volumes(spec, worker)
+        parts = _image_volumes(spec, worker, program)
     else:
-        parts = _containers(spec, worker)
+        parts = _containers(spec, worker, program)
     pod: Json = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -126,16 +170,18 @@ def _only(nodes: Sequence[str]) -> Json:
     }
 
 
-def _containers(spec: TaskSpec, worker: Mapping[str, str]) -> Json:
+def _containers(spec: TaskSpec, worker: Mapping[str, str], program: Sequence[str]) -> Json:
     """One container per image: they are pulled independently of each other, which init containers are not."""
-    install = _container("install", worker, ["cp", "/bin/busybox", _PROGRAM], _MOUNT)
+    name, *arguments = program
+    installed = f"{_FOLDER}/{name}"
+    install = _container("install", worker, ["cp", "/bin/busybox", installed], _MOUNT)
     return {
         "initContainers": [install],
         "containers": [
             _container(
                 f"{CONTAINER_PREFIX}{index}",
                 {"image": image, "imagePullPolicy": spec.pull_policy.value},
-                [_PROGRAM],
+                [installed, *arguments],
                 _MOUNT | {"readOnly": True},
             )
             for index, image in enumerate(spec.images)
@@ -144,7 +190,7 @@ def _containers(spec: TaskSpec, worker: Mapping[str, str]) -> Json:
     }
 
 
-def _image_volumes(spec: TaskSpec, worker: Mapping[str, str]) -> Json:
+def _image_volumes(spec: TaskSpec, worker: Mapping[str, str], program: Sequence[str]) -> Json:
     """One volume per image, each mounted by a container of its own.
 
     A volume that cannot be pulled keeps only those containers waiting that mount it, and tells its reason there.
@@ -152,7 +198,8 @@ def _image_volumes(spec: TaskSpec, worker: Mapping[str, str]) -> Json:
     names = [f"{CONTAINER_PREFIX}{index}" for index in range(len(spec.images))]
     return {
         "containers": [
-            _container(name, worker, ["/bin/busybox", "true"], {"name": name, "mountPath": "/image"}) for name in names
+            _container(name, worker, ["/bin/busybox", *program], {"name": name, "mountPath": "/image"})
+            for name in names
         ],
         "volumes": [
             {"name": name, "image": {"reference": image, "pullPolicy": spec.pull_policy.value}}

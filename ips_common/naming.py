@@ -37,5 +37,10 @@ def job_name(task_id: str, attempt: int, node_name: str) -> str:
     return "-".join(part for part in (task, str(attempt), host, suffix) if part)
 
 
+def daemonset_name(task_id: str, attempt: int) -> str:
+    """Return the name of an attempt's DaemonSet: a DNS label of at most 63 characters."""
+    return job_name(task_id, attempt, "")
+
+
 def _slug(text: str) -> str:
     return _NOT_ALLOWED.sub("-", text.lower()).strip("-")

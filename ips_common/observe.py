@@ -82,6 +82,8 @@ class PodSeen:
     reason: str = ""
     message: str = ""
     created: datetime | None = None
+    daemonset: bool = False  # `job` names a DaemonSet
+    terminating: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,11 @@ class Gone:
 Observation = JobSeen | PodSeen | Gone
 
 
-def _key(metadata: Mapping[str, Any]) -> Key | None:
-    """Return the key, or None if this is nothing IPS made: labels can be put on anything by anyone."""
+def _key(metadata: Mapping[str, Any], node: str | None) -> Key | None:
+    """Return the key, or None if this is nothing IPS made: labels can be put on anything by anyone.
+
+    A Job and its pod carry the name of their node; all pods of a DaemonSet carry the same, so theirs is given.
+    """
     labels = metadata.get("labels") or {}
     annotations = metadata.get("annotations") or {}
     try:
@@ -105,7 +110,7 @@ def _key(metadata: Mapping[str, Any]) -> Key | None:
             intern(labels[TASK_LABEL]),
             int(labels[ATTEMPT_LABEL]),
             int(labels[BATCH_LABEL]),
-            intern(annotations[NODE_ANNOTATION]),
+            intern(node or annotations[NODE_ANNOTATION]),
         )
     except (KeyError, ValueError):
         return None
@@ -120,12 +125,32 @@ def observe(kind: str, event: str, obj: Mapping[str, Any]) -> Observation | None
         obj: the object as the API server sent it.
     """
     metadata = obj["metadata"]
-    key = _key(metadata)
+    key = _key(metadata, _node(obj) if kind == "Pod" and _of_daemonset(metadata) else None)
     if key is None:
         return None
     if event == "DELETED":
         return Gone(kind, key, metadata["name"])
     return _job(key, metadata, obj) if kind == "Job" else _pod(key, metadata, obj)
+
+
+def _of_daemonset(metadata: Mapping[str, Any]) -> bool:
+    return any(
+        owner.get("controller") and owner.get("kind") == "DaemonSet" for owner in metadata.get("ownerReferences") or ()
+    )
+
+
+def _node(pod: Mapping[str, Any]) -> str | None:
+    """Return the node a DaemonSet's pod is on, or meant for: its controller pins it by the field `metadata.name`."""
+    spec = pod.get("spec") or {}
+    if spec.get("nodeName"):
+        return str(spec["nodeName"])
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    for term in required.get("nodeSelectorTerms") or ():
+        for field in term.get("matchFields") or ():
+            if field.get("key") == "metadata.name" and field.get("values"):
+                return str(field["values"][0])
+    return None
 
 
 def _job(key: Key, metadata: Mapping[str, Any], obj: Mapping[str, Any]) -> JobSeen:
@@ -181,6 +206,8 @@ def _pod(key: Key, metadata: Mapping[str, Any], obj: Mapping[str, Any]) -> PodSe
         reason=reason,
         message=message,
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        daemonset=_of_daemonset(metadata),
+        terminating="deletionTimestamp" in metadata,
     )
 
 

@@ -145,7 +145,7 @@ def _attempt(task: Task, nodes: int) -> Task:
     return task.model_copy(
         update={
             "attempt_nodes": nodes,
-            "batches": -(-nodes // task.spec.batch_size),
+            "batches": -(-nodes // task.batch_nodes),
             "opened": 0,
             "open_batches": (),
         }

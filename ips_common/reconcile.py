@@ -108,13 +108,15 @@ def advance(task: Task, settled: Collection[int], now: datetime) -> Step:
     task = task if len(left) == len(task.open_batches) else task.model_copy(update={"open_batches": left})
     if not task.open_batches and task.opened == task.batches:
         return _attempt_over(task, now)
-    free = task.spec.max_concurrent_batches - len(task.open_batches)
+    free = task.window - len(task.open_batches)
     numbers = range(task.opened + 1, min(task.opened + free, task.batches) + 1)
     if not numbers:
         return Step(task)
     opening = tuple(OpenBatch(number=number, opened_at=now, sent_at=now, sends=1) for number in numbers)
     opened = task.model_copy(update={"open_batches": (*task.open_batches, *opening), "opened": numbers[-1]})
-    return Step(opened, tuple(message(opened, batch) for batch in opening), "batches opened")
+    # Any of a DaemonSet's batches makes all of it.
+    told = opening[:1] if task.is_daemonset else opening
+    return Step(opened, tuple(message(opened, batch) for batch in told), "batches opened")
 
 
 def message(task: Task, batch: OpenBatch) -> BatchMessage:
@@ -124,7 +126,9 @@ def message(task: Task, batch: OpenBatch) -> BatchMessage:
 
 def _attempt_over(task: Task, now: datetime) -> Step:
     if task.completed_nodes / task.total_nodes >= task.spec.success_threshold:
-        over = finish(task, TaskStatus.COMPLETED, now).model_copy(update={"cleanup": task.failed_nodes > 0})
+        # Jobs go by their TTL; a DaemonSet stays until somebody deletes it.
+        cleanup = task.failed_nodes > 0 or task.is_daemonset
+        over = finish(task, TaskStatus.COMPLETED, now).model_copy(update={"cleanup": cleanup})
         return Step(over, reason="every node is settled")
     if task.attempt < task.spec.max_retries and task.failed_nodes > task.lasting_failures:
         waiting = {

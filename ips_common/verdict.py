@@ -34,6 +34,10 @@ class Patience:
     overrun: timedelta = timedelta(seconds=60)
     look: timedelta = timedelta(seconds=5)
 
+    def of_daemonset(self) -> "Patience":
+        """Return the patience with pods that never end, and whose deadline nobody but the tracker keeps."""
+        return replace(self, ending=timedelta(), overrun=timedelta())
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
@@ -122,8 +126,7 @@ def judge(images: Sequence[str], sight: Sight, deadline: datetime, patience: Pat
     if job.finished:
         return _judge_finished(images, sight, outcomes, patience, now)
     if now >= deadline + patience.overrun:
-        words = f"the Job was not ended within {patience.overrun.total_seconds():.0f} s of its deadline"
-        return _settle(images, outcomes, Problem(Reason.DEADLINE_EXCEEDED, words, retryable=True), now)
+        return _settle(images, outcomes, _overdue(patience), now)
     if pod is None:
         return _without_pod(job, deadline, patience, now)
     worker = sight.troubles.get(WORKER)
@@ -244,6 +247,13 @@ def _settle(images: Sequence[str], outcomes: Sequence[_Outcome], otherwise: Prob
 
 def _node_failed(images: Sequence[str], sight: Sight, problem: Problem, now: datetime) -> NodeResult:
     return _settle(images, _outcomes(images, sight, Patience(), now), problem, now)
+
+
+def _overdue(patience: Patience) -> Problem:
+    words = f"the Job was not ended within {patience.overrun.total_seconds():.0f} s of its deadline"
+    return Problem(
+        Reason.DEADLINE_EXCEEDED, words if patience.overrun else "the node's deadline passed", retryable=True
+    )
 
 
 def _worker_failed(problem: Problem) -> Problem:

@@ -150,6 +150,20 @@ class BoundedCluster(Cluster):
         with self._door.enter():
             self._cluster.delete_named_jobs(names)
 
+    def create_daemonset(self, daemonset: Json, timeout: float) -> JobOutcome:
+        """See `Cluster.create_daemonset`."""
+        return self._cluster.create_daemonset(daemonset, timeout)
+
+    def delete_daemonsets(self, task_id: str, *, attempt: int | None = None, timeout: float = DELETE_SECONDS) -> None:
+        """See `Cluster.delete_daemonsets`."""
+        with self._door.enter():
+            self._cluster.delete_daemonsets(task_id, attempt=attempt, timeout=min(timeout, CANCEL_SECONDS))
+
+    def has_daemonsets(self, task_id: str) -> bool:
+        """See `Cluster.has_daemonsets`."""
+        with self._door.enter():
+            return self._cluster.has_daemonsets(task_id)
+
     def has_jobs(self, task_id: str) -> bool:
         """See `Cluster.has_jobs`."""
         with self._door.enter():

@@ -10,7 +10,7 @@ from ips_common.errors import TaskNotFound
 from ips_common.launch import plan_only
 from ips_common.models.node_view import CANCELLED, NodePageView, NodeView, PlannedBatch, PlanView
 from ips_common.models.results import NodeStatus
-from ips_common.models.task import TaskSpec, TaskStatus
+from ips_common.models.task import Mode, TaskSpec, TaskStatus
 from ips_common.models.view import TaskPageView, TaskView
 from ips_common.ports.store import IdempotencyKey, StoredTask, TaskPage
 
@@ -58,9 +58,10 @@ def dry_run(spec: TaskSpec, deps: Deps) -> PlanView:
         ClusterRefused: the nodes may not be read.
     """
     plan = plan_only(spec, deps.clusters)
+    size = spec.batch_size if spec.mode is Mode.JOB else max(1, len(plan.nodes))
     batches = tuple(
         PlannedBatch.model_construct(number=number, nodes=tuple(node.name for node in nodes))
-        for number, nodes in enumerate(plan.batches(spec.batch_size), start=1)
+        for number, nodes in enumerate(plan.batches(size), start=1)
     )
     return PlanView.model_construct(
         dry_run=True,

@@ -1,18 +1,18 @@
-"""Create the Jobs of one batch: load, check that they are still wanted, create, check again."""
+"""Create the Jobs of a batch, or the DaemonSet of all: load, check that they are still wanted, create, check again."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from ips_common.errors import BusUnavailable, ClusterUnavailable
-from ips_common.manifests import job
+from ips_common.manifests import daemonset, job
 from ips_common.models.message import BatchMessage, Kick
 from ips_common.models.results import Problem, Reason
 from ips_common.models.task import Task, TaskStatus
 from ips_common.observe import NODE_ANNOTATION
 from ips_common.ports.bus import Bus
-from ips_common.ports.cluster import Clusters, Creation, JobOutcome, Json
+from ips_common.ports.cluster import Cluster, Clusters, Creation, JobOutcome, Json
 from ips_common.ports.store import BatchReport, Store
 
 logger = logging.getLogger(__name__)
@@ -55,16 +55,22 @@ def create_batch(
     task = store.task(message.task_id).task
     cluster = clusters.get(task.spec.cluster)
     if not _wanted(task, message):
-        if task.status is TaskStatus.CANCELLED:
-            # An earlier delivery may have died between creating Jobs and noticing the cancellation.
-            cluster.delete_jobs(task.task_id, batch=message.batch, attempt=message.attempt)
+        if task.status is TaskStatus.CANCELLED or (task.is_daemonset and _is_over(task, message)):
+            # An earlier delivery may have died between creating and noticing that it was too late.
+            _withdraw(task, message, cluster)
         logger.info("batch is not open, nothing to create", extra={"status": task.status.value})
         return Outcome.OUTDATED
-    jobs = _jobs(task, message, store, settings)
-    outcomes = cluster.create_jobs(jobs, timeout=max(1.0, seconds_left()))
-    if _withdrawn(message, store):
-        cluster.delete_jobs(task.task_id, batch=message.batch, attempt=message.attempt)
+    if task.is_daemonset:
+        nodes = _open_nodes(task, store)
+        outcome = _create_daemonset(task, nodes, cluster, settings, max(1.0, seconds_left()))
+    else:
+        jobs = _jobs(task, message, store, settings)
+        outcomes = cluster.create_jobs(jobs, timeout=max(1.0, seconds_left()))
+    if _is_over(store.task(message.task_id).task, message):
+        _withdraw(task, message, cluster)
         return Outcome.WITHDRAWN
+    if task.is_daemonset:
+        return _conclude_daemonset(task, nodes, outcome, store, bus)
     return _conclude(task, message, jobs, outcomes, store, bus)
 
 
@@ -76,10 +82,63 @@ def _wanted(task: Task, message: BatchMessage) -> bool:
     )
 
 
-def _withdrawn(message: BatchMessage, store: Store) -> bool:
-    """Whether the task was cancelled, or failed as a whole, while its Jobs were being created."""
-    task = store.task(message.task_id).task
+def _is_over(task: Task, message: BatchMessage) -> bool:
+    """Whether what the message makes must go again.
+
+    Jobs that come late end by themselves, unless the task was cancelled or failed as a whole; a DaemonSet never does.
+    """
+    if task.is_daemonset:
+        return task.status is not TaskStatus.RUNNING or task.attempt != message.attempt
     return task.status in {TaskStatus.CANCELLED, TaskStatus.FAILED}
+
+
+def _withdraw(task: Task, message: BatchMessage, cluster: Cluster) -> None:
+    if task.is_daemonset:
+        cluster.delete_daemonsets(task.task_id, attempt=message.attempt)
+    else:
+        cluster.delete_jobs(task.task_id, batch=message.batch, attempt=message.attempt)
+
+
+def _open_nodes(task: Task, store: Store) -> dict[int, list[str]]:
+    """Return the nodes of the attempt that have no result yet, by batch."""
+    nodes: dict[int, list[str]] = {}
+    for item in store.all_shards(task.task_id):
+        if item.shard.attempt == task.attempt:
+            for position, state in enumerate(item.shard.nodes):
+                if state.result is None:
+                    nodes.setdefault(task.batch_of(item.shard.index, position), []).append(state.name)
+    return nodes
+
+
+def _create_daemonset(
+    task: Task, nodes: Mapping[int, Sequence[str]], cluster: Cluster, settings: JobSettings, seconds: float
+) -> JobOutcome:
+    manifest = daemonset(
+        task,
+        [name for batch in nodes.values() for name in batch],
+        namespace=settings.namespace,
+        worker_image=settings.worker_image,
+        worker_pull_policy=settings.worker_pull_policy,
+        request_id=task.request_id,
+    )
+    return cluster.create_daemonset(manifest, seconds)
+
+
+def _conclude_daemonset(
+    task: Task, nodes: Mapping[int, Sequence[str]], outcome: JobOutcome, store: Store, bus: Bus
+) -> Outcome:
+    if outcome.creation is Creation.FAILED:
+        raise ClusterUnavailable(f"the DaemonSet of task {task.task_id} could not be created: {outcome.message}")
+    if outcome.creation is not Creation.REFUSED:
+        logger.info("DaemonSet created", extra={"nodes": sum(map(len, nodes.values()))})
+        return Outcome.CREATED
+    logger.warning("cluster refuses the DaemonSet", extra={"error": outcome.message})
+    refusal = outcome.message if _is_hopeless(outcome) else None
+    for batch, names in nodes.items():
+        problems = dict.fromkeys(names, _problem(outcome))
+        store.report(task.task_id, BatchReport(task.attempt, batch, problems, refusal=refusal))
+    _kick(task, bus)
+    return Outcome.REFUSED
 
 
 def _jobs(task: Task, message: BatchMessage, store: Store, settings: JobSettings) -> list[Json]:
@@ -125,11 +184,15 @@ def _conclude(
         task.task_id,
         BatchReport(message.attempt, message.batch, problems, refusal=refusal.message if hopeless else None),
     )
+    _kick(task, bus)
+    return Outcome.REFUSED
+
+
+def _kick(task: Task, bus: Bus) -> None:
     try:
         bus.publish([Kick(cluster=task.spec.cluster, task_id=task.task_id, request_id=task.request_id)])
     except BusUnavailable as error:
         logger.warning("tracker not kicked, it will find the report", extra={"error": str(error)})
-    return Outcome.REFUSED
 
 
 def _problem(outcome: JobOutcome) -> Problem:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ips_common.models.node import Node
-from ips_common.models.results import NodeResult, Problem
+from ips_common.models.results import NodeResult, Problem, Reason
 from ips_common.models.task import OpenBatch, Task
-from ips_common.observe import Gone, JobSeen, Observation
+from ips_common.observe import Gone, JobSeen, Observation, PodSeen
 from ips_common.ports.store import StoredShard, StoredTask
-from ips_common.reconcile import failed_result, settle
+from ips_common.reconcile import CREATE_PATIENCE, failed_result, gives_up_at, settle
 from ips_common.verdict import (
     Patience,
     Sight,
@@ -51,7 +51,10 @@ class Board:
     def __init__(self, stored: StoredTask, shards: Iterable[StoredShard], patience: Patience) -> None:
         self.stored = stored
         self.check_reports = False
-        self._patience = patience
+        self.check_nodes = False
+        """Whether pods of a DaemonSet went away, perhaps with their nodes."""
+        self._patience = patience.of_daemonset() if stored.task.is_daemonset else patience
+        self._began: datetime | None = None  # when the first pod of a DaemonSet was made
         self._shards = {item.shard.index: item for item in shards}
         self._nodes: dict[str, OpenNode] = {}
         self._due: list[tuple[datetime, str]] = []
@@ -68,6 +71,10 @@ class Board:
         """The task as it is stored."""
         return self.stored.task
 
+    @property
+    def _timeout(self) -> timedelta:
+        return timedelta(seconds=self.task.spec.timeout_seconds)
+
     def missing_shards(self, task: Task) -> list[tuple[int, int]]:
         """Return the places of shards that open batches need and that are not loaded."""
         needed = {task.shard_of(batch.number) for batch in task.open_batches}
@@ -83,6 +90,8 @@ class Board:
             if name in self._nodes:
                 self._nodes[name].sight = sight
                 self._touched[name] = None
+                if self.task.is_daemonset and sight.job:
+                    self._began = sight.job.created
 
     def _open(self, batch: int) -> None:
         index = self.task.shard_of(batch)
@@ -104,6 +113,8 @@ class Board:
             return
         if isinstance(observation, JobSeen):
             node.sight = notice_job(node.sight, observation, now)
+        elif self.task.is_daemonset:
+            self._see_daemon(node, observation, now)
         elif isinstance(observation, Gone):
             # A pod's last state stays known: a deadline removes the pod before the Job says so.
             if observation.kind == "Job":
@@ -111,6 +122,24 @@ class Board:
         else:
             node.sight = notice(node.sight, observation, self.task.spec.images, now)
         self._touched[node.name] = None
+
+    def _see_daemon(self, node: OpenNode, observation: PodSeen | Gone, now: datetime) -> None:
+        """Take in what became of a DaemonSet's pod: what follows wants a Job, so one stands in for the set."""
+        if isinstance(observation, Gone):
+            if node.sight.pod and node.sight.pod.name == observation.name:
+                node.sight = Sight()
+                self.check_reports = self.check_nodes = True
+            return
+        if node.sight.job is None:
+            self._began = self._began or self._start_of(observation, node.batch, now)
+            stand_in = JobSeen(observation.key, observation.job, self._began, has_pod=True)
+            node.sight = notice_job(node.sight, stand_in, now)
+        node.sight = notice(node.sight, observation, self.task.spec.images, now)
+
+    def _start_of(self, pod: PodSeen, number: int, now: datetime) -> datetime:
+        """Return when a DaemonSet's nodes began: whatever is made anew later, the deadline stays where it is."""
+        latest = next(batch.opened_at for batch in self.task.open_batches if batch.number == number) + CREATE_PATIENCE
+        return min(pod.created or now, latest)
 
     # --- what it means
 
@@ -127,7 +156,7 @@ class Board:
             if node is None:
                 continue
             created = node.sight.job.created if node.sight.job else now
-            deadline = created + timedelta(seconds=self.task.spec.timeout_seconds)
+            deadline = created + self._timeout
             verdict = judge(self.task.spec.images, node.sight, deadline, self._patience, now)
             self._take(node, verdict, now)
             if node.suspicion and name in self._nodes:
@@ -160,7 +189,7 @@ class Board:
         self._unsettled[node.batch] -= 1
         self._results.setdefault(node.shard, {})[node.position] = result
         self._dirty_since = self._dirty_since or now
-        if not result.succeeded and node.sight.job and not node.sight.job.finished:
+        if not result.succeeded and node.sight.job and not node.sight.job.finished and not self.task.is_daemonset:
             self._leftover[node.batch] += 1
 
     # --- nodes without a Job
@@ -172,6 +201,20 @@ class Board:
     def fail_node(self, node: OpenNode, problem: Problem, now: datetime) -> None:
         """Settle a node on which nothing was tried."""
         self.record(node, failed_result(self.task, problem, now), now)
+
+    def give_up(self, batch: OpenBatch, now: datetime) -> bool:
+        """Settle the nodes of a batch that have had no Job for too long; false if there is still time."""
+        reason, words = Reason.JOB_CREATE_FAILED, f"no Job appeared after {batch.sends} attempts"
+        at = gives_up_at(self.task, batch)
+        if self.task.is_daemonset:
+            words = f"no pod appeared after {batch.sends} attempts"
+            if self._began:
+                at, reason, words = self._began + self._timeout, Reason.DEADLINE_EXCEEDED, "the node's deadline passed"
+        if now < at:
+            return False
+        for node in self.without_job(batch):
+            self.fail_node(node, Problem(reason, words, retryable=True), now)
+        return True
 
     # --- what is to be written
 

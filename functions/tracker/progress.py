@@ -11,9 +11,10 @@ from ips_common.finishing import notifications
 from ips_common.models.message import Outgoing
 from ips_common.models.results import Problem, Reason
 from ips_common.models.task import OpenBatch, Task
+from ips_common.naming import daemonset_name
 from ips_common.ports.cluster import Cluster
 from ips_common.ports.store import StoredShard
-from ips_common.reconcile import abandon, advance, gives_up_at, message, out_of_reach, resend_at, resent
+from ips_common.reconcile import abandon, advance, message, out_of_reach, resend_at, resent
 from ips_common.verdict import Suspicion
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def work(board: Board, cluster: Cluster, ports: Ports, now: datetime, *, synced:
     if suspects:
         _look_closer(board, suspects, cluster, now)
     if synced:
-        _chase(board, ports, now)
+        _chase(board, cluster, ports, now)
     if board.settled() or _is_due(board, now):
         _write(board, cluster, ports, now)
 
@@ -51,6 +52,10 @@ def _look_closer(board: Board, suspects: Sequence[OpenNode], cluster: Cluster, n
         for node in refused:
             job = node.sight.job
             board.judge_refusal(node, words.get(job.name) if job else None, now)
+    _look_at_nodes(board, doubtful, cluster, now)
+
+
+def _look_at_nodes(board: Board, doubtful: Sequence[OpenNode], cluster: Cluster, now: datetime) -> None:
     if len(doubtful) > MOST_LOOKS:
         found = {node.name: node for node in cluster.nodes({}, ())}
         for node in doubtful:
@@ -60,8 +65,27 @@ def _look_closer(board: Board, suspects: Sequence[OpenNode], cluster: Cluster, n
             board.judge_node(node, cluster.node(node.name), now)
 
 
-def _chase(board: Board, ports: Ports, now: datetime) -> None:
+def _seek_pods(board: Board, cluster: Cluster, now: datetime) -> None:
+    """Find out why nodes of a DaemonSet have no pod: their nodes may be gone, or the set's pods are refused.
+
+    No Job stands for each of them, so there is nothing else to tell it by.
+    """
+    due = [batch for batch in board.task.open_batches if board.check_nodes or resend_at(batch) <= now]
+    board.check_nodes = False
+    without = [node for batch in due for node in board.without_job(batch)]
+    if not without:
+        return
+    _look_at_nodes(board, without, cluster, now)
+    words = cluster.refusals().messages.get(daemonset_name(board.task.task_id, board.task.attempt))
+    if words is not None:
+        for node in [node for batch in due for node in board.without_job(batch)]:
+            board.judge_refusal(node, words, now)
+
+
+def _chase(board: Board, cluster: Cluster, ports: Ports, now: datetime) -> None:
     """Look after batches whose Jobs do not appear: read what the batch function reported, or send the batch again."""
+    if board.task.is_daemonset:
+        _seek_pods(board, cluster, now)
     for batch in board.task.open_batches:
         due = resend_at(batch) <= now
         if not (due or board.check_reports):
@@ -74,11 +98,7 @@ def _chase(board: Board, ports: Ports, now: datetime) -> None:
         without = board.without_job(batch)
         if not without or not due:
             continue
-        if now >= gives_up_at(board.task, batch):
-            problem = Problem(Reason.JOB_CREATE_FAILED, f"no Job appeared after {batch.sends} attempts", retryable=True)
-            for node in without:
-                board.fail_node(node, problem, now)
-        else:
+        if not board.give_up(batch, now):
             logger.warning("Jobs missing, batch sent again", extra={"batch": batch.number, "missing": len(without)})
             task, shards = board.fold()
             _save(board, resent(task, batch.number, now), shards, ports)

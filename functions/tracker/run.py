@@ -17,7 +17,7 @@ from ips_common import logs
 from ips_common.errors import IPSError, StaleVersion, TaskNotFound, TemporaryError
 from ips_common.launch import launch
 from ips_common.models.task import PendingReason, Task, TaskStatus
-from ips_common.observe import JobSeen, Observation
+from ips_common.observe import JobSeen, Observation, PodSeen
 from ips_common.ports.cluster import Cluster, Lost, Synced, Watch, WatchEvent
 from ips_common.ports.store import StoredTask
 
@@ -147,7 +147,7 @@ class ClusterRun:
 
     def _take(self, events: Sequence[WatchEvent]) -> None:
         parked, self._parked = self._parked, []
-        strays: list[str] = []
+        strays: list[JobSeen | PodSeen] = []
         now = self._ports.clock()
         for event in (*parked, *events):
             if isinstance(event, Synced):
@@ -157,8 +157,8 @@ class ClusterRun:
                 logger.warning("watch lost, results may be late", extra={"error": event.message})
             elif board := self._board_of(event):
                 board.see(event, now)
-            elif self._is_stray(event):
-                strays.append(event.name)
+            elif isinstance(event, JobSeen | PodSeen) and self._is_stray(event):
+                strays.append(event)
         if strays:
             self._sweep(strays)
 
@@ -191,19 +191,20 @@ class ClusterRun:
             # What is seen of a task that waits is of an attempt that is over: one look until the next beat will do.
             self._waiting.add(task_id)
 
-    def _is_stray(self, event: Observation) -> bool:
-        """Whether this is a live Job of a task that is over: a batch was created just as the task ended."""
-        return (
-            isinstance(event, JobSeen)
-            and not event.finished
-            and not event.terminating
-            and self._over.get(event.key.task_id) is not None
-        )
+    def _is_stray(self, event: JobSeen | PodSeen) -> bool:
+        """Whether this is a live Job or DaemonSet of a task that is over: it was created just as the task ended."""
+        lives = not event.finished if isinstance(event, JobSeen) else event.daemonset
+        return lives and not event.terminating and self._over.get(event.key.task_id) is not None
 
-    def _sweep(self, names: Sequence[str]) -> None:
-        logger.info("deleting Jobs of tasks that are over", extra={"jobs": len(names)})
+    def _sweep(self, strays: Sequence[JobSeen | PodSeen]) -> None:
+        names = [seen.name for seen in strays if isinstance(seen, JobSeen)]
+        sets = {seen.key.task_id for seen in strays if isinstance(seen, PodSeen)}
+        logger.info("deleting Jobs of tasks that are over", extra={"jobs": len(names), "daemonSets": len(sets)})
         try:
-            self._ports.clusters.get(self.name).delete_named_jobs(names)
+            cluster = self._ports.clusters.get(self.name)
+            cluster.delete_named_jobs(names)
+            for task_id in sets:
+                cluster.delete_daemonsets(task_id)
         except IPSError as error:
             logger.warning("Jobs of tasks that are over not deleted", extra={"error": str(error)})
 
@@ -362,7 +363,11 @@ class ClusterRun:
         task = stored.task
         try:
             cluster = self._ports.clusters.get(self.name)
-            if task.status is TaskStatus.CANCELLED:
+            if task.is_daemonset:
+                cluster.delete_daemonsets(task.task_id)
+                if cluster.has_daemonsets(task.task_id):
+                    return stored
+            elif task.status is TaskStatus.CANCELLED:
                 cluster.delete_jobs(task.task_id)
                 if cluster.has_jobs(task.task_id):
                     return stored

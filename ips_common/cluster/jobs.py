@@ -1,4 +1,4 @@
-"""Creating and deleting many Jobs at a time."""
+"""Creating and deleting many Jobs at a time; DaemonSets, of which there is one, the same way."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,12 +23,14 @@ _BEING_DELETED = "object is being deleted"
 
 
 class Jobs:
-    """The Jobs of one namespace."""
+    """The Jobs, or the DaemonSets, of one namespace."""
 
-    def __init__(self, transport: Transport, namespace: str, *, in_flight: int) -> None:
+    def __init__(
+        self, transport: Transport, namespace: str, *, in_flight: int, group: str = "batch/v1", resource: str = "jobs"
+    ) -> None:
         self._transport = transport
-        self._path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
-        self._resource = f"jobs in namespace {namespace}"
+        self._path = f"/apis/{group}/namespaces/{namespace}/{resource}"
+        self._resource = f"{resource} in namespace {namespace}"
         self._in_flight = in_flight
 
     async def create(self, jobs: Sequence[Json], deadline: float) -> list[JobOutcome]:
@@ -146,7 +148,7 @@ class Jobs:
         outcome = await self._create(job, deadline)
         if outcome.creation is not Creation.EXISTS:
             return outcome
-        words = f"a Job named {outcome.name} exists that IPS did not make for this batch"
+        words = f"a {job['kind']} named {outcome.name} exists that IPS did not make for this batch"
         return JobOutcome(outcome.name, Creation.REFUSED, words, 409, "AlreadyExists")
 
     async def _names(self, params: dict[str, str], deadline: float) -> list[str]:

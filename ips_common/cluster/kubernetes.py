@@ -59,6 +59,7 @@ class KubernetesCluster:
         self._rhythm = rhythm or Rhythm()
         self._transport = Transport(name, credentials, connections=in_flight + _SPARE_CONNECTIONS, pace=pace)
         self._jobs = Jobs(self._transport, namespace, in_flight=in_flight)
+        self._daemonsets = Jobs(self._transport, namespace, in_flight=1, group="apps/v1", resource="daemonsets")
         self._image_volumes = ImageVolumes(self._transport, namespace)
         self._background: Background | None = None
 
@@ -116,22 +117,41 @@ class KubernetesCluster:
         """Delete Jobs by name with their pods; one that does not exist is fine."""
         self._run(lambda deadline: self._jobs.delete_named(names, deadline), DELETE_SECONDS)
 
+    def create_daemonset(self, daemonset: Json, timeout: float) -> JobOutcome:
+        """Create a DaemonSet within `timeout` seconds."""
+        return self._run(lambda deadline: self._daemonsets.create([daemonset], deadline), timeout)[0]
+
+    def delete_daemonsets(self, task_id: str, *, attempt: int | None = None, timeout: float = DELETE_SECONDS) -> None:
+        """Delete a task's DaemonSets with their pods, or only that of one attempt."""
+        selector = f"{SELECTOR},{TASK_LABEL}={task_id}"
+        selector += "" if attempt is None else f",{ATTEMPT_LABEL}={attempt}"
+        self._run(lambda deadline: self._daemonsets.delete(selector, deadline, unfinished_only=False), timeout)
+
+    def has_daemonsets(self, task_id: str) -> bool:
+        """Whether any DaemonSet of the task exists."""
+        selector = f"{SELECTOR},{TASK_LABEL}={task_id}"
+        return self._run(lambda deadline: self._daemonsets.any(selector, deadline), READ_SECONDS)
+
     def has_jobs(self, task_id: str) -> bool:
         """Whether any Job of the task exists."""
         return self._run(lambda deadline: self._jobs.any(f"{SELECTOR},{TASK_LABEL}={task_id}", deadline), READ_SECONDS)
 
     def refusals(self) -> Refusals:
-        """Read from the namespace's Events which Jobs got no pod because the API server refused it."""
+        """Read from the namespace's Events which Jobs and DaemonSets got no pod because the API server refused it."""
 
         async def read(deadline: float) -> Refusals:
             call = Call(
                 "list", f"events in namespace {self._namespace}", f"/api/v1/namespaces/{self._namespace}/events"
             )
-            query = {"fieldSelector": "involvedObject.kind=Job,reason=FailedCreate"}
+            query = {"fieldSelector": "reason=FailedCreate"}
             found: dict[str, str] = {}
             try:
                 async for page in pages(self._transport, call, deadline, query):
-                    found.update((item["involvedObject"]["name"], item.get("message") or "") for item in page.items)
+                    found.update(
+                        (item["involvedObject"]["name"], item.get("message") or "")
+                        for item in page.items
+                        if item["involvedObject"].get("kind") in {"Job", "DaemonSet"}
+                    )
             except ClusterRefused as error:
                 if error.status != 403:
                     raise

@@ -12,8 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from threading import Event, RLock
 
+from ips_common.cluster.memory_daemonsets import DaemonSets
 from ips_common.cluster.memory_watch import MemoryWatch
-from ips_common.cluster.memory_workloads import Workloads, denied, digest_of, not_found
+from ips_common.cluster.memory_workloads import denied, digest_of, not_found
 from ips_common.errors import ClusterUnavailable, InvalidRequest
 from ips_common.models.node import Node
 from ips_common.observe import ATTEMPT_LABEL, BATCH_LABEL, NODE_ANNOTATION, TASK_LABEL, Key
@@ -22,7 +23,7 @@ from ips_common.ports.cluster import DELETE_SECONDS, READ_SECONDS, Creation, Job
 __all__ = ["MemoryCluster", "MemoryClusters", "denied", "digest_of", "not_found"]
 
 
-class MemoryCluster(Workloads):
+class MemoryCluster(DaemonSets):
     """One cluster in memory."""
 
     def nodes(
@@ -75,6 +76,34 @@ class MemoryCluster(Workloads):
             for name in names:
                 if work := self._work.get(name):
                     self._delete(work)
+
+    def create_daemonset(self, daemonset: Json, timeout: float) -> JobOutcome:
+        """Create a DaemonSet."""
+        del timeout
+        with self._lock:
+            self.calls["create_daemonset"] += 1
+            name = daemonset["metadata"]["name"]
+            if self._away:
+                return JobOutcome(name, Creation.FAILED, f"cluster {self.name} cannot be reached")
+            if self.refusal:
+                return JobOutcome(name, Creation.REFUSED, str(self.refusal), self.refusal.status, self.refusal.reason)
+            if name in self.daemonsets:
+                return JobOutcome(name, Creation.EXISTS)
+            self._admit_set(daemonset)
+            return JobOutcome(name, Creation.CREATED)
+
+    def delete_daemonsets(self, task_id: str, *, attempt: int | None = None, timeout: float = DELETE_SECONDS) -> None:
+        """Delete a task's DaemonSets with their pods, or only that of one attempt."""
+        del timeout
+        with self._called("delete_daemonsets"):
+            for name, each in list(self._sets.items()):
+                if each.key.task_id == task_id and attempt in {None, each.key.attempt}:
+                    self._delete_set(name)
+
+    def has_daemonsets(self, task_id: str) -> bool:
+        """Whether any DaemonSet of the task exists."""
+        with self._called("has_daemonsets"):
+            return any(each.key.task_id == task_id for each in self._sets.values())
 
     def has_jobs(self, task_id: str) -> bool:
         """Whether any Job of the task exists."""

@@ -14,7 +14,8 @@ from ips_common.observe import ContainerSeen, Gone, JobSeen, Key, Observation, P
 from ips_common.ports.cluster import Json
 
 
-def _now() -> datetime:
+def right_now() -> datetime:
+    """Return the current time."""
     return datetime.now(UTC)
 
 
@@ -42,6 +43,13 @@ def denied(image: str) -> ContainerSeen:
     )
 
 
+def images_of(manifest: Json) -> tuple[str, ...]:
+    """Return the images that a Job or DaemonSet pulls."""
+    pod = manifest["spec"]["template"]["spec"]
+    volumes = [volume["image"]["reference"] for volume in pod["volumes"] if "image" in volume]
+    return tuple(volumes or (container["image"] for container in pod["containers"]))
+
+
 @dataclass
 class _Work:
     """A Job with its pod."""
@@ -53,9 +61,7 @@ class _Work:
     @property
     def images(self) -> tuple[str, ...]:
         """The images the Job pulls."""
-        pod = self.manifest["spec"]["template"]["spec"]
-        volumes = [volume["image"]["reference"] for volume in pod["volumes"] if "image" in volume]
-        return tuple(volumes or (container["image"] for container in pod["containers"]))
+        return images_of(self.manifest)
 
 
 class Workloads:
@@ -67,7 +73,7 @@ class Workloads:
         nodes: Iterable[Node] | int = (),
         *,
         auto: bool = True,
-        clock: Callable[[], datetime] = _now,
+        clock: Callable[[], datetime] = right_now,
     ) -> None:
         """Make a cluster.
 

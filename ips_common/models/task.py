@@ -237,24 +237,39 @@ class Task(Model):
         return self.completed_nodes + self.failed_nodes
 
     @property
+    def is_daemonset(self) -> bool:
+        """Whether one DaemonSet an attempt pulls, on all nodes at once."""
+        return self.spec.mode is Mode.DAEMONSET
+
+    @property
+    def batch_nodes(self) -> int:
+        """Nodes a batch has; those of a DaemonSet, all open at once, only divide the bookkeeping."""
+        return NODES_PER_SHARD if self.is_daemonset else self.spec.batch_size
+
+    @property
+    def window(self) -> int:
+        """Batches that may be open at the same time."""
+        return self.batches if self.is_daemonset else self.spec.max_concurrent_batches
+
+    @property
     def shard_size(self) -> int:
         """Nodes a shard holds: whole batches, about `NODES_PER_SHARD` nodes."""
-        return self.spec.batch_size * max(1, NODES_PER_SHARD // self.spec.batch_size)
+        return self.batch_nodes * max(1, NODES_PER_SHARD // self.batch_nodes)
 
     def shard_of(self, batch: int) -> int:
         """The index of the shard that holds batch `batch`."""
-        return (batch - 1) * self.spec.batch_size // self.shard_size
+        return (batch - 1) * self.batch_nodes // self.shard_size
 
     def slice_of(self, batch: int) -> slice:
         """Where in its shard's nodes batch `batch` lies; the last batch may be shorter."""
-        start = (batch - 1) * self.spec.batch_size
-        stop = min(start + self.spec.batch_size, self.attempt_nodes)
+        start = (batch - 1) * self.batch_nodes
+        stop = min(start + self.batch_nodes, self.attempt_nodes)
         offset = self.shard_of(batch) * self.shard_size
         return slice(start - offset, stop - offset)
 
     def batch_of(self, shard: int, position: int) -> int:
         """The number of the batch that the node at `position` of shard `shard` belongs to."""
-        return (shard * self.shard_size + position) // self.spec.batch_size + 1
+        return (shard * self.shard_size + position) // self.batch_nodes + 1
 
 
 def queue_order(task: Task) -> tuple[int, datetime]:

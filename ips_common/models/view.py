@@ -153,14 +153,15 @@ class TaskView(View):
 
 def progress(task: Task) -> Progress:
     """Return how far the task has come."""
+    most = 1 if task.is_daemonset else task.batches
     share = task.completed_nodes / task.total_nodes if task.total_nodes else 0.0
     return Progress.model_construct(
         total_nodes=task.total_nodes,
         completed_nodes=task.completed_nodes,
         failed_nodes=task.failed_nodes,
         skipped_nodes=task.skipped_nodes,
-        current_batch=task.opened,
-        total_batches=task.batches,
+        current_batch=min(task.opened, most),
+        total_batches=min(task.batches, most),
         percentage=round(share * 100, 2),
     )
 

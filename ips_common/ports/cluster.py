@@ -63,9 +63,12 @@ WatchEvent = Observation | Synced | Lost
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Jobs whose pods the API server refuses, with its words; `readable` is false where events may not be listed."""
+    """Jobs and DaemonSets whose pods the API server refuses, with its words.
 
-    messages: Mapping[str, str] = field(default_factory=dict)  # Job name → message
+    `readable` is false where events may not be listed.
+    """
+
+    messages: Mapping[str, str] = field(default_factory=dict)  # name → message
     readable: bool = True
 
 
@@ -148,12 +151,28 @@ class Cluster(Protocol):
         """Delete Jobs by name with their pods; one that does not exist is fine."""
         ...
 
+    def create_daemonset(self, daemonset: Json, timeout: float) -> JobOutcome:
+        """Create a DaemonSet within `timeout` seconds; never raises if it could not be created."""
+        ...
+
+    def delete_daemonsets(self, task_id: str, *, attempt: int | None = None, timeout: float = DELETE_SECONDS) -> None:
+        """Delete a task's DaemonSets with their pods, or only that of one attempt.
+
+        Raises:
+            ClusterRefused: DaemonSets may not be deleted.
+        """
+        ...
+
+    def has_daemonsets(self, task_id: str) -> bool:
+        """Whether any DaemonSet of the task exists."""
+        ...
+
     def has_jobs(self, task_id: str) -> bool:
         """Whether any Job of the task exists."""
         ...
 
     def refusals(self) -> Refusals:
-        """Read from the namespace's Events which Jobs got no pod because the API server refused it."""
+        """Read from the namespace's Events which Jobs and DaemonSets got no pod because the API server refused it."""
         ...
 
     def watch(self, stop: Event, *, seconds: float) -> Watch:

@@ -277,3 +277,49 @@ class ClusterContract:
                 while list(watch.get(60)):
                     pass
                 assert list(watch.get(60)) == []
+
+    def test_a_daemonset_has_a_pod_on_each_of_its_nodes_and_no_other(self, subject: Subject) -> None:
+        nodes = subject.nodes[:2]
+        with subject.cluster.watch(Event(), seconds=60) as watch:
+            board = Board(subject, watch)
+            created = subject.cluster.create_daemonset(subject.daemonset(nodes), 20)
+            board.until(lambda board: [all_pulled(board.pod(node)) for node in nodes] == [True, True])
+            again = subject.cluster.create_daemonset(subject.daemonset(nodes), 20)
+
+            assert (created.creation, again.creation) == (Creation.CREATED, Creation.EXISTS)
+            assert {pod.key for pod in board.pods.values()} == {Key(subject.task_id, 0, 1, node) for node in nodes}
+            assert {(pod.job, pod.daemonset) for pod in board.pods.values()} == {(created.name, True)}
+            assert not board.jobs
+            assert subject.cluster.has_daemonsets(subject.task_id)
+            assert not subject.cluster.has_jobs(subject.task_id)
+            subject.cluster.delete_daemonsets(subject.task_id)
+            board.until(lambda board: not board.pods)
+
+        assert not subject.cluster.has_daemonsets(subject.task_id)
+
+    def test_a_daemonset_of_one_attempt_is_deleted_alone(self, subject: Subject) -> None:
+        for attempt in (0, 1):
+            subject.cluster.create_daemonset(subject.daemonset(subject.nodes[:1], attempt=attempt), 20)
+
+        subject.cluster.delete_daemonsets(subject.task_id, attempt=1)
+
+        assert subject.cluster.has_daemonsets(subject.task_id)
+        subject.cluster.delete_daemonsets(subject.task_id)
+        assert not subject.cluster.has_daemonsets(subject.task_id)
+
+    def test_refused_pods_of_a_daemonset_are_explained(self, subject: Subject) -> None:
+        manifest = subject.unwelcome(subject.daemonset(subject.nodes))
+        subject.cluster.create_daemonset(manifest, 20)
+
+        end = monotonic() + subject.patience
+        while (name := manifest["metadata"]["name"]) not in (refusals := subject.cluster.refusals()).messages:
+            assert monotonic() < end
+        assert 'violates PodSecurity "restricted:latest"' in refusals.messages[name]
+        subject.cluster.delete_daemonsets(subject.task_id)
+
+    def test_image_volumes_are_supported(self, subject: Subject) -> None:
+        assert subject.cluster.supports_image_volumes()
+
+
+def all_pulled(pod: PodSeen | None) -> bool:
+    return pod is not None and bool(pod.images) and all(image.digest for image in pod.images.values())

@@ -19,8 +19,8 @@ from ips_common.cluster.credentials import KubeconfigCredentials
 from ips_common.cluster.kubernetes import KubernetesCluster
 from ips_common.cluster.memory import MemoryCluster, not_found
 from ips_common.cluster.watching import Rhythm
-from ips_common.manifests import job
-from ips_common.models.task import PullStrategy, Task, TaskSpec
+from ips_common.manifests import daemonset, job
+from ips_common.models.task import Mode, PullStrategy, Task, TaskSpec
 from ips_common.naming import new_task_id
 from ips_common.ports.cluster import Cluster, Json
 
@@ -75,6 +75,19 @@ class Subject:
             worker_image=self.worker_image,
             worker_pull_policy="IfNotPresent",
             ttl_seconds=600,
+            request_id="contract",
+        )
+
+    def daemonset(self, nodes: Sequence[str], *, attempt: int = 0) -> Json:
+        """Return the task's DaemonSet, as the batch function makes it."""
+        spec = TaskSpec(images=self.images, mode=Mode.DAEMONSET)
+        task = Task(task_id=self.task_id, spec=spec, created_at=datetime.now(UTC), attempt=attempt)
+        return daemonset(
+            task,
+            nodes,
+            namespace=self.namespace,
+            worker_image=self.worker_image,
+            worker_pull_policy="IfNotPresent",
             request_id="contract",
         )
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ips_common.naming import job_name, new_task_id
+from ips_common.naming import daemonset_name, job_name, new_task_id
 
 TASK = "task-20261124081530-1a2b3c4d"
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -55,6 +55,14 @@ def test_names_that_differ_only_far_from_the_tail_stay_apart() -> None:
 
     assert job_name(TASK, 0, f"a-{tail}") != job_name(TASK, 0, f"b-{tail}")
     assert job_name(TASK, 0, "a.b") != job_name(TASK, 0, "a-b")
+
+
+@given(st.text(max_size=300), st.integers(0, 5))
+def test_a_daemonset_name_is_a_dns_label_of_its_own(task: str, attempt: int) -> None:
+    name = daemonset_name(task, attempt)
+
+    assert DNS_LABEL.fullmatch(name)
+    assert name != daemonset_name(task, attempt + 1)
 
 
 def test_attempts_and_tasks_do_not_share_a_job_name() -> None:

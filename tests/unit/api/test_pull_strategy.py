@@ -38,3 +38,8 @@ def test_cluster_that_is_away_is_asked_later(api: Api) -> None:
 def test_cluster_that_may_not_be_asked_gets_the_benefit_of_the_doubt(api: Api) -> None:
     api.cluster.refusal = ClusterRefused("no", status=403, reason="Forbidden")
     assert api.post(BODY).status_code == 201
+
+
+def test_a_dry_run_of_a_daemonset_shows_all_nodes_at_once(api: Api) -> None:
+    plan = api.post({"images": ["nginx:1.27"], "mode": "daemonset", "batchSize": 1}, query="?dryRun=true").get_json()
+    assert [batch["nodes"] for batch in plan["batches"]] == [["node-0", "node-1", "node-2"]]

@@ -182,16 +182,21 @@ def test_one_job_is_enough_to_know_that_there_are_jobs(
 
 
 def test_refused_pods_are_read_from_events(api: Api, cluster: KubernetesCluster) -> None:
-    def event(name: str, message: str) -> dict[str, object]:
-        return {"metadata": {}, "involvedObject": {"kind": "Job", "name": name}, "message": message}
+    def event(name: str, message: str, kind: str = "Job") -> dict[str, object]:
+        return {"metadata": {}, "involvedObject": {"kind": kind, "name": name}, "message": message}
 
-    api.on("GET", EVENTS, a_list(event("a", "old"), event("b", "no"), more="next"), a_list(event("a", "new")))
+    api.on(
+        "GET",
+        EVENTS,
+        a_list(event("a", "old"), event("b", "no", "DaemonSet"), more="next"),
+        a_list(event("a", "new"), event("c", "no", "ReplicaSet")),
+    )
 
     refusals = cluster.refusals()
 
     assert refusals.readable
     assert refusals.messages == {"a": "new", "b": "no"}
-    assert api.requests[0].query["fieldSelector"] == "involvedObject.kind=Job,reason=FailedCreate"
+    assert api.requests[0].query["fieldSelector"] == "reason=FailedCreate"
 
 
 def test_events_need_not_be_readable(api: Api, cluster: KubernetesCluster) -> None:
