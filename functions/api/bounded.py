@@ -1,17 +1,12 @@
 """Clusters as requests may use them: no call takes long, and a cluster that does not answer takes up few threads.
 
-An instance has few threads, and they serve all clusters. So only some may be in one cluster at a time; once it has not
-answered, one asks it now and then whether it does again, and the others are told at once. What they would have done the
-tracker does later: tasks wait, Jobs of cancelled ones are deleted.
+What those that are not let in would have done the tracker does later: tasks wait, Jobs of cancelled ones are deleted.
 """
 
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event
 
-from ips_common.errors import ClusterRefused, ClusterUnavailable
+from ips_common.cluster.door import Door
 from ips_common.models.node import Node
 from ips_common.ports.cluster import DELETE_SECONDS, READ_SECONDS, Cluster, Clusters, JobOutcome, Json, Refusals, Watch
 
@@ -19,71 +14,6 @@ PLAN_SECONDS = 8.0
 """Time for reading nodes while a caller waits."""
 CANCEL_SECONDS = 20.0
 """Time for deleting Jobs while a caller waits."""
-
-_AT_ONCE = 4
-_PATIENCE = 2.0  # seconds to wait for one of them to be done
-_PAUSE = 5.0  # seconds in which a cluster that has not answered is not asked again
-
-
-class Door:
-    """Lets few into one cluster at a time, and while it does not answer only one now and then."""
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        patience: float = _PATIENCE,
-        pause: float = _PAUSE,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._name = name
-        self._patience = patience
-        self._pause = pause
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._places = threading.BoundedSemaphore(_AT_ONCE)
-        self._failed_at: float | None = None
-        self._trying = False
-
-    @contextmanager
-    def enter(self) -> Iterator[None]:
-        """Hold a place while inside.
-
-        Raises:
-            ClusterUnavailable: the cluster has not answered a moment ago, or all places are taken.
-        """
-        trying = self._admit()
-        try:
-            if not self._places.acquire(timeout=self._patience):
-                raise ClusterUnavailable(f"cluster {self._name} is slow and asked by too many at once")
-            try:
-                yield
-            except ClusterUnavailable:
-                self._failed_at = self._clock()
-                raise
-            except ClusterRefused:
-                self._failed_at = None
-                raise
-            else:
-                self._failed_at = None
-            finally:
-                self._places.release()
-        finally:
-            if trying:
-                self._trying = False
-
-    def _admit(self) -> bool:
-        """Return whether this is the one that finds out whether the cluster answers again."""
-        with self._lock:
-            if self._failed_at is None:
-                return False
-            left = self._failed_at + self._pause - self._clock()
-            if left > 0 or self._trying:
-                raise ClusterUnavailable(
-                    f"cluster {self._name} has not answered a moment ago", retry_after=max(left, 1.0)
-                )
-            self._trying = True
-            return True
 
 
 class BoundedClusters:

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ips_common.errors import BusUnavailable, ClusterUnavailable
+from ips_common.errors import BusUnavailable, ClusterUnavailable, TemporaryError
 from ips_common.manifests import daemonset, job
 from ips_common.models.message import BatchMessage, Kick
 from ips_common.models.results import Problem, Reason
@@ -45,8 +46,18 @@ def create_batch(
     clusters: Clusters,
     settings: JobSettings,
     seconds_left: Callable[[], float],
+    enter: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> Outcome:
     """Create the Jobs of the batch that `message` names; doing so again is harmless.
+
+    Args:
+        message: what was delivered.
+        store: where the task is.
+        bus: where the tracker is kicked.
+        clusters: where Jobs are created.
+        settings: what all Jobs have in common.
+        seconds_left: how long this may take from now on.
+        enter: held while a cluster, by its name, is worked on; raises `ClusterUnavailable` where that makes no sense.
 
     Raises:
         TaskNotFound: the message names no task.
@@ -54,6 +65,19 @@ def create_batch(
     """
     task = store.task(message.task_id).task
     cluster = clusters.get(task.spec.cluster)
+    with enter(cluster.name):
+        return _create(task, message, cluster, store, bus, settings, seconds_left)
+
+
+def _create(
+    task: Task,
+    message: BatchMessage,
+    cluster: Cluster,
+    store: Store,
+    bus: Bus,
+    settings: JobSettings,
+    seconds_left: Callable[[], float],
+) -> Outcome:
     if not _wanted(task, message):
         if task.status is TaskStatus.CANCELLED or (task.is_daemonset and _is_over(task, message)):
             # An earlier delivery may have died between creating and noticing that it was too late.
@@ -165,7 +189,8 @@ def _conclude(
 ) -> Outcome:
     unmade = [outcome for outcome in outcomes if outcome.creation is Creation.FAILED]
     if unmade:
-        raise ClusterUnavailable(
+        away = any(outcome.status == 0 for outcome in unmade)
+        raise (ClusterUnavailable if away else TemporaryError)(
             f"{len(unmade)} of {len(outcomes)} Jobs of task {task.task_id} could not be created: {unmade[0].message}"
         )
     logger.info("Jobs created", extra={"jobs": len(outcomes)})

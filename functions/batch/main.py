@@ -1,6 +1,7 @@
 """The `batch` function: a batch message in, Jobs in the cluster out."""
 
 import time
+from collections.abc import Mapping
 from functools import cache
 
 import flask
@@ -9,6 +10,7 @@ import functions_framework
 from functions.batch.handler import JobSettings, create_batch
 from ips_common import push
 from ips_common.bus.envelope import Delivery
+from ips_common.cluster.door import Door
 from ips_common.errors import MalformedMessage
 from ips_common.models.message import BatchMessage
 from ips_common.wiring.bus import bus
@@ -18,6 +20,11 @@ from ips_common.wiring.store import store
 
 SECONDS = 120
 """Time for one batch; well below the subscription's acknowledgement deadline."""
+
+
+@cache
+def _doors() -> Mapping[str, Door]:
+    return {name: Door(name) for name in clusters().names()}
 
 
 @cache
@@ -43,6 +50,7 @@ def _handle(delivery: Delivery) -> None:
         clusters=clusters(),
         settings=_job_settings(),
         seconds_left=lambda: until - time.monotonic(),
+        enter=lambda name: _doors()[name].enter(),
     )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from functions.tracker.board import Board, OpenNode
 from functions.tracker.ports import Ports
@@ -23,8 +23,12 @@ MOST_LOOKS = 20
 """Suspect nodes that are read one by one; more of them are read as one list."""
 
 
-def work(board: Board, cluster: Cluster, ports: Ports, now: datetime, *, synced: bool) -> None:
-    """Judge what is due and write what follows.
+SIGHT = timedelta(seconds=60)
+"""How long a cluster must have been in sight before nodes are given up for want of a Job: it may have been away."""
+
+
+def work(board: Board, cluster: Cluster, ports: Ports, now: datetime, *, synced_at: datetime | None) -> None:
+    """Judge what is due and write what follows; `synced_at` is since when the watch knows every Job there is.
 
     Raises:
         StaleVersion: somebody else wrote the task; read it again.
@@ -33,8 +37,8 @@ def work(board: Board, cluster: Cluster, ports: Ports, now: datetime, *, synced:
     suspects = board.judge(now)
     if suspects:
         _look_closer(board, suspects, cluster, now)
-    if synced:
-        _chase(board, cluster, ports, now)
+    if synced_at:
+        _chase(board, cluster, ports, synced_at, now)
     if board.settled() or _is_due(board, now):
         _write(board, cluster, ports, now)
 
@@ -82,7 +86,7 @@ def _seek_pods(board: Board, cluster: Cluster, now: datetime) -> None:
             board.judge_refusal(node, words, now)
 
 
-def _chase(board: Board, cluster: Cluster, ports: Ports, now: datetime) -> None:
+def _chase(board: Board, cluster: Cluster, ports: Ports, synced_at: datetime, now: datetime) -> None:
     """Look after batches whose Jobs do not appear: read what the batch function reported, or send the batch again."""
     if board.task.is_daemonset:
         _seek_pods(board, cluster, now)
@@ -98,7 +102,7 @@ def _chase(board: Board, cluster: Cluster, ports: Ports, now: datetime) -> None:
         without = board.without_job(batch)
         if not without or not due:
             continue
-        if not board.give_up(batch, now):
+        if now < synced_at + SIGHT or not board.give_up(batch, now):
             logger.warning("Jobs missing, batch sent again", extra={"batch": batch.number, "missing": len(without)})
             task, shards = board.fold()
             _save(board, resent(task, batch.number, now), shards, ports)

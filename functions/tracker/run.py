@@ -14,7 +14,7 @@ from functions.tracker.notices import send_overdue
 from functions.tracker.ports import Pace, Ports
 from functions.tracker.progress import work
 from ips_common import logs
-from ips_common.errors import IPSError, StaleVersion, TaskNotFound, TemporaryError
+from ips_common.errors import ClusterUnavailable, IPSError, StaleVersion, TaskNotFound, TemporaryError
 from ips_common.launch import launch
 from ips_common.models.task import PendingReason, Task, TaskStatus
 from ips_common.observe import JobSeen, Observation, PodSeen
@@ -51,7 +51,8 @@ class ClusterRun:
         self._stop = stop
         self._boards: dict[str, Board] = {}
         self._over: dict[str, TaskStatus | None] = {}
-        self._synced = False
+        self._synced_at: datetime | None = None
+        self._away = False
         self._reload_at = ports.clock()
         self._idle_since: datetime | None = None
         self._last_look = False
@@ -100,6 +101,8 @@ class ClusterRun:
                     self._begin_watch(cluster, until - now)
                 self._take(self._next_events(now))
                 for board in list(self._boards.values()):
+                    if self._over_now() or self._ports.clock() >= until:
+                        break
                     self._work(board, cluster)
             return not self._aborted.is_set() and (bool(self._boards) or self._open_elsewhere)
         finally:
@@ -123,7 +126,7 @@ class ClusterRun:
         watch = cluster.watch(self._stop, seconds=left.total_seconds())
         with self._lock:
             self._watch = watch
-            self._synced = False
+            self._synced_at = None
 
     def _next_events(self, now: datetime) -> Sequence[WatchEvent]:
         pause = max(0.0, self._pause(now).total_seconds())
@@ -151,9 +154,9 @@ class ClusterRun:
         now = self._ports.clock()
         for event in (*parked, *events):
             if isinstance(event, Synced):
-                self._synced = True
+                self._synced_at = self._synced_at or now
             elif isinstance(event, Lost):
-                self._synced = False
+                self._synced_at = None
                 logger.warning("watch lost, results may be late", extra={"error": event.message})
             elif board := self._board_of(event):
                 board.see(event, now)
@@ -221,6 +224,7 @@ class ClusterRun:
         if kicked:
             self._idle_since = None
             self._last_look = False
+        self._away = False
         everything = now >= self._reload_at or None in kicked
         if everything:
             self._reload_at = now + self._pace.reload
@@ -242,6 +246,8 @@ class ClusterRun:
         for task_id in self._boards.keys() - stored.keys():
             self._forget(task_id)
         for item in stored.values():
+            if self._over_now():
+                break
             self._review(item)
         waiting = self._start_waiting()
         self._open_elsewhere = waiting or any(task_id not in self._boards for task_id in stored)
@@ -260,7 +266,7 @@ class ClusterRun:
         """Bring what the tracker does about a task in line with what is stored."""
         task = stored.task
         with logs.bind(taskId=task.task_id, requestId=task.request_id):
-            if task.cleanup and task.status is not TaskStatus.RUNNING:
+            if task.cleanup and task.status is not TaskStatus.RUNNING and not self._away:
                 stored = self._clean(stored)
             stored = send_overdue(stored, self._ports)
             if self._may_start(stored.task):
@@ -273,7 +279,7 @@ class ClusterRun:
 
     def _may_start(self, task: Task) -> bool:
         now = self._ports.clock()
-        if task.status is not TaskStatus.PENDING or task.cleanup:
+        if task.status is not TaskStatus.PENDING or task.cleanup or self._away:
             return False
         match task.pending_reason:
             case PendingReason.RETRY:
@@ -290,11 +296,15 @@ class ClusterRun:
         started = launch(stored, store=ports.store, bus=ports.bus, clusters=ports.clusters, now=ports.clock())
         if started.task.status is TaskStatus.RUNNING:
             logger.info("task started", extra={"attempt": started.task.attempt})
+        # One that does not answer one of them does not answer the others either: they try it at the next beat.
+        self._away = started.task.pending_reason is PendingReason.CLUSTER
         return started
 
     def _start_waiting(self) -> bool:
         """Start tasks that wait for a slot, in order, while there are slots; returns whether some go on waiting."""
         while queue := self._ports.store.queue(self.name, 1):
+            if self._away:
+                return True
             head = queue[0]
             with logs.bind(taskId=head.task.task_id, requestId=head.task.request_id):
                 started = self._launch(head)
@@ -344,7 +354,7 @@ class ClusterRun:
             return
         with logs.bind(taskId=task.task_id, requestId=task.request_id):
             try:
-                work(board, cluster, self._ports, self._ports.clock(), synced=self._synced)
+                work(board, cluster, self._ports, self._ports.clock(), synced_at=self._synced_at)
             except StaleVersion:
                 logger.info("task was changed by somebody else, reading it again")
                 self.wake(task.task_id)
@@ -377,5 +387,6 @@ class ClusterRun:
         except StaleVersion:
             return self._ports.store.task(task.task_id)
         except IPSError as error:
+            self._away = isinstance(error, ClusterUnavailable)
             logger.warning("Jobs not deleted yet", extra={"error": str(error)})
             return stored

@@ -8,6 +8,7 @@ import logging
 import signal
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Condition, Event, Thread
 
@@ -19,6 +20,19 @@ from ips_common.errors import BusUnavailable, TemporaryError
 from ips_common.models.message import Kick
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Shift:
+    """One invocation's tracking.
+
+    Its time is the same for all clusters, but one that hangs may overrun it for some seconds. Whoever asks meanwhile
+    begins the next shift, so that the other clusters do not wait for that one.
+    """
+
+    until: datetime
+    running: set[str] = field(default_factory=set)
+    broken: str | None = None
 
 
 class Runner:
@@ -41,9 +55,8 @@ class Runner:
         self._holder = uuid.uuid4().hex
         self._changed = Condition()
         self._runs: dict[str, ClusterRun] = {}
-        self._until: datetime | None = None
+        self._shift: _Shift | None = None
         self._stop = Event()
-        self._broken: str | None = None
 
     def track(self, clusters: Iterable[str], task_id: str | None, seconds: float) -> None:
         """See to it that the clusters are tracked; the first caller stays until all tracking is over.
@@ -54,47 +67,50 @@ class Runner:
             seconds: how long the caller may stay.
 
         Raises:
-            TemporaryError: tracking broke off; call again.
+            TemporaryError: tracking broke off, or the process is about to end; call again.
         """
         with self._changed:
-            hosting = self._until is None
-            if hosting:
-                self._until = self._ports.clock() + timedelta(seconds=seconds)
-                self._broken = None
+            if self._stop.is_set() and self._runs:
+                raise TemporaryError("the process is to end, another one has to track")
+            shift = self._shift
+            hosting = shift is None or self._ports.clock() >= shift.until
+            if shift is None or hosting:
+                shift = self._shift = _Shift(self._ports.clock() + timedelta(seconds=seconds))
                 self._stop.clear()
             for name in clusters:
                 if name in self._runs:
                     self._runs[name].wake(task_id)
                 else:
-                    self._begin(name)
+                    self._begin(name, shift)
             if hosting:
-                self._host()
+                self._host(shift)
 
-    def _host(self) -> None:
+    def _host(self, shift: _Shift) -> None:
         try:
-            while self._runs:
+            while shift.running:
                 self._changed.wait(timeout=0.5)
                 if self._draining() and not self._stop.is_set():
                     logger.info("the process is to end, handing over")
                     self._stop.set()
                     for run in self._runs.values():
                         run.wake()
-            if self._broken:
-                raise TemporaryError(self._broken)
+            if shift.broken:
+                raise TemporaryError(shift.broken)
         finally:
-            self._until = None
+            if self._shift is shift:
+                self._shift = None
 
-    def _begin(self, name: str) -> None:
+    def _begin(self, name: str, shift: _Shift) -> None:
         run = ClusterRun(name, self._ports, self._pace, self._stop)
         self._runs[name] = run
-        until = self._until or self._ports.clock()
-        Thread(target=self._run, args=(run, until), name=f"track-{name}", daemon=True).start()
+        shift.running.add(name)
+        Thread(target=self._run, args=(run, shift), name=f"track-{name}", daemon=True).start()
 
-    def _run(self, run: ClusterRun, until: datetime) -> None:
+    def _run(self, run: ClusterRun, shift: _Shift) -> None:
         broken: str | None = None
         with logs.bind(cluster=run.name):
             try:
-                self._with_lease(run, until)
+                self._with_lease(run, shift.until)
             except TemporaryError as error:
                 broken = str(error)
             except Exception as error:
@@ -102,11 +118,16 @@ class Runner:
                 logger.exception("tracking failed")
             with self._changed:
                 del self._runs[run.name]
-                self._broken = broken or self._broken
-                if run.kicked and not broken and not self._stop.is_set():
-                    # A kick came just as the last look had found nothing to do.
-                    self._begin(run.name)
+                shift.running.discard(run.name)
+                shift.broken = broken or shift.broken
+                # A kick came just as the last look had found nothing to do, or when the time was up.
+                missed = run.kicked and not broken and not self._stop.is_set()
+                now_on = self._shift if self._shift and self._ports.clock() < self._shift.until else None
+                if missed and now_on:
+                    self._begin(run.name, now_on)
                 self._changed.notify_all()
+            if missed and not now_on:
+                self._pass_on(run.name)
 
     def _with_lease(self, run: ClusterRun, until: datetime) -> None:
         lease = LeaseKeeper(self._ports.store, run.name, self._holder, self._lease_seconds, on_lost=run.abort)

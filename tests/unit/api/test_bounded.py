@@ -9,7 +9,8 @@ from threading import Event, Thread
 import pytest
 from werkzeug.test import TestResponse
 
-from functions.api.bounded import CANCEL_SECONDS, PLAN_SECONDS, BoundedClusters, Door
+from functions.api.bounded import CANCEL_SECONDS, PLAN_SECONDS, BoundedClusters
+from ips_common.cluster.door import Door
 from ips_common.cluster.memory import MemoryCluster, MemoryClusters
 from ips_common.errors import ClusterRefused, ClusterUnavailable
 from ips_common.models.node import Node

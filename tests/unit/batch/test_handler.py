@@ -1,11 +1,13 @@
 """Creating the Jobs of a batch: once, only while wanted, with refusals told."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
 
 from functions.batch.handler import Outcome, create_batch
 from ips_common.cancel import cancel
+from ips_common.cluster.door import Door
 from ips_common.errors import ClusterRefused, ClusterUnavailable, TaskNotFound
 from ips_common.models.message import BatchMessage, Kick
 from ips_common.models.results import Reason
@@ -13,7 +15,7 @@ from ips_common.models.task import Task, TaskStatus
 from tests.unit.world import JOBS, World
 
 
-def deliver(world: World, message: BatchMessage) -> Outcome:
+def deliver(world: World, message: BatchMessage, door: Door | None = None) -> Outcome:
     return create_batch(
         message,
         store=world.store,
@@ -21,6 +23,7 @@ def deliver(world: World, message: BatchMessage) -> Outcome:
         clusters=world.clusters,
         settings=JOBS,
         seconds_left=lambda: 30.0,
+        enter=lambda _: door.enter() if door else nullcontext(),
     )
 
 
@@ -135,3 +138,21 @@ def test_refusal_that_no_batch_can_escape_is_told_apart(
     (report,) = world.store.reports(task.task_id, [(0, 1)])
     assert (report.refusal is not None) is hopeless
     assert report.problems["node-0"].reason is reason
+
+
+def test_cluster_that_has_not_answered_is_left_alone_for_a_while() -> None:
+    world = World(nodes=2)
+    task = world.create()
+    clock = [0.0]
+    door = Door("default", clock=lambda: clock[0])
+    world.cluster.away = True
+    with pytest.raises(ClusterUnavailable, match="could not be created"):
+        deliver(world, first(task), door)
+    world.cluster.away = False
+
+    with pytest.raises(ClusterUnavailable, match="has not answered a moment ago"):
+        deliver(world, first(task), door)
+    assert not world.cluster.created
+
+    clock[0] = 60.0
+    assert deliver(world, first(task), door) is Outcome.CREATED
