@@ -152,12 +152,12 @@ def barrier(running: Product, batches: int = 40, size: int = 5) -> list[Figure]:
         while len(done) < total:
             for event in watch.get(1.0):
                 now = time.monotonic()
-                if isinstance(event, JobSeen) and event.key.task_id == task_id:
-                    first.setdefault(event.key.batch, now)
-                elif isinstance(event, PodSeen) and event.key.task_id == task_id and event.phase == "Succeeded":
-                    if event.key.node not in done:
-                        done.add(event.key.node)
-                        last[event.key.batch] = now
+                match event:
+                    case JobSeen(key=key) if key.task_id == task_id:
+                        first.setdefault(key.batch, now)
+                    case PodSeen(key=key, phase="Succeeded") if key.task_id == task_id and key.node not in done:
+                        done.add(key.node)
+                        last[key.batch] = now
     running.wait(task_id)
     gaps = sorted(first[number + 1] - last[number] for number in range(1, batches))
     say(f"barrier: {len(gaps)} gaps, p50 {statistics.median(gaps):.3f} s, max {gaps[-1]:.3f} s")
