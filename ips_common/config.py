@@ -30,6 +30,7 @@ from ips_common.models.base import Model
 from ips_common.models.image_rule import check_pattern
 from ips_common.models.label import is_subdomain
 from ips_common.models.task import ClusterName
+from ips_common.rules import ReleaseRule, check_rules
 
 Secret = Annotated[SecretStr, Field(min_length=16)]
 """A key too short to be guessed; printing the settings does not show it."""
@@ -49,6 +50,7 @@ class ApiKeySettings(Model):
 
 
 GKE_API = "https://container.googleapis.com"
+DEPLOY_API = "https://clouddeploy.googleapis.com"
 GkeEndpoint = Literal["auto", "dns", "ip", "private"]
 _GKE_NAME = re.compile(r"projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/clusters/[a-z0-9-]+")
 
@@ -129,6 +131,10 @@ class Settings(BaseSettings):
         validation_alias="IPS_CLUSTERS",
     )
     gke_api: str = Field(default=GKE_API, validation_alias="IPS_GKE_API_URL")
+    deploy_api: str = Field(default=DEPLOY_API, validation_alias="IPS_CLOUD_DEPLOY_API_URL")
+    release_rules: Annotated[tuple[ReleaseRule, ...], NoDecode] = Field(
+        default=(), max_length=100, validation_alias="IPS_RELEASE_RULES"
+    )
     function: str = Field(default="ips", validation_alias=AliasChoices("IPS_FUNCTION", "K_SERVICE"))
     pull_grace_seconds: float = Field(default=60, ge=0, le=7200, validation_alias="IPS_PULL_GRACE_SECONDS")
     webhook_secrets: Annotated[tuple[Secret, ...], NoDecode] = Field(
@@ -157,7 +163,7 @@ class Settings(BaseSettings):
         default=(), validation_alias="IPS_ALLOWED_IMAGES"
     )
 
-    @field_validator("clusters", "api_keys", mode="before")
+    @field_validator("clusters", "api_keys", "release_rules", mode="before")
     @classmethod
     def _json(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -189,7 +195,7 @@ class Settings(BaseSettings):
             raise ValueError("must be the name of a namespace")
         return value
 
-    @field_validator("gke_api")
+    @field_validator("gke_api", "deploy_api")
     @classmethod
     def _token_goes_there(cls, value: str) -> str:
         if not is_safe_url(value):
@@ -203,7 +209,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _complete(self) -> "Settings":
-        """What a way of telling callers apart cannot do without, so that none is left open by an oversight."""
+        """What a way of telling callers apart cannot do without, so that none is left open by an oversight; rules."""
+        check_rules(self.release_rules, self.clusters)
         match self.auth:
             case "api-key" if not self.api_keys:
                 raise ValueError("IPS_API_KEYS: is required with IPS_AUTH=api-key")

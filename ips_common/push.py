@@ -7,32 +7,67 @@ message delivered again with the subscription's back-off.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import flask
 
 from ips_common import logs
-from ips_common.bus.envelope import Delivery, parse_push
+from ips_common.bus.envelope import Delivery, RawDelivery, parse_push, parse_raw
 from ips_common.errors import MalformedMessage, PermanentError, TemporaryError
 
 logger = logging.getLogger(__name__)
 
-ACKNOWLEDGED = ("", 204)
-
 Answer = tuple[str, int] | tuple[str, int, dict[str, str]]
+
+ACKNOWLEDGED: Answer = ("", 204)
+NOT_UNDERSTOOD: Answer = ("", 400)
+
+
+class Received(Protocol):
+    """One delivery, of whatever kind."""
+
+    @property
+    def message_id(self) -> str:
+        """The message's id."""
+        ...
+
+    @property
+    def log_fields(self) -> Mapping[str, Any]:
+        """What every log entry about the delivery should say."""
+        ...
+
+
+D = TypeVar("D", bound=Received)
 
 
 def receive(request: flask.Request, handle: Callable[[Delivery], None]) -> Answer:
-    """Handle one push and say whether Pub/Sub is to deliver it again."""
+    """Handle one push of a message of our own and say whether Pub/Sub is to deliver it again.
+
+    What cannot be read is dropped: nobody but IPS publishes these, and what is lost is sent again.
+    """
+    return _receive(request, lambda: parse_push(request.get_data()), handle, ACKNOWLEDGED)
+
+
+def receive_foreign(request: flask.Request, handle: Callable[[RawDelivery], None]) -> Answer:
+    """Handle one push of a message that others published.
+
+    What cannot be read is not acknowledged, so that it comes to lie in the subscription's dead-letter topic, where its
+    publisher's mistake can be looked at.
+    """
+    source = request.headers.get("ce-source", "")
+    return _receive(request, lambda: parse_raw(request.get_data(), request.path, source), handle, NOT_UNDERSTOOD)
+
+
+def _receive(request: flask.Request, parse: Callable[[], D], handle: Callable[[D], None], malformed: Answer) -> Answer:
     if request.method == "GET":
         return "ok\n", 200  # a start-up or liveness probe
     if request.method != "POST":
         return "", 405, {"Allow": "GET, POST"}
     try:
-        delivery = parse_push(request.get_data())
+        delivery = parse()
     except MalformedMessage as error:
-        logger.error("message cannot be read and is dropped", extra={"error": str(error)})  # noqa: TRY400 - no bug of ours
-        return ACKNOWLEDGED
+        return _malformed(error, malformed)
     began = time.monotonic()
     with logs.bind(messageId=delivery.message_id, **delivery.log_fields):
         try:
@@ -40,11 +75,21 @@ def receive(request: flask.Request, handle: Callable[[Delivery], None]) -> Answe
         except TemporaryError as error:
             logger.warning("message will be delivered again", extra={"error": str(error)})
             return "", 503, {"Retry-After": f"{error.retry_after:.0f}"}
+        except MalformedMessage as error:
+            return _malformed(error, malformed)
         except PermanentError as error:
-            logger.error("message cannot be handled and is dropped", extra={"error": str(error)})  # noqa: TRY400 - same
+            logger.error("message cannot be handled and is dropped", extra={"error": str(error)})  # noqa: TRY400 - no bug of ours
             return ACKNOWLEDGED
         except Exception:
             logger.exception("message will be delivered again")
             return "", 500
         logger.debug("message handled", extra={"seconds": round(time.monotonic() - began, 3)})
     return ACKNOWLEDGED
+
+
+def _malformed(error: MalformedMessage, answer: Answer) -> Answer:
+    if answer == ACKNOWLEDGED:
+        logger.error("message cannot be read and is dropped", extra={"error": str(error)})
+    else:
+        logger.error("message cannot be read and is left to the dead letters", extra={"error": str(error)})
+    return answer

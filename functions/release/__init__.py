@@ -1,0 +1,1 @@
+"""The `release` function: turns release events into tasks."""
