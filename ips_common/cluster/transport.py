@@ -22,7 +22,8 @@ from ips_common.errors import ClusterUnavailable
 T = TypeVar("T")
 
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
-_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+# Seconds, but the last: milliseconds for which what was sent may stay unconfirmed, while keep-alive says nothing.
+_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 20_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Pace:
 
     Args:
         attempt: for one answer; longer than the 60 s after which an API server gives up by itself makes no sense.
+        create: for one answer to something small that is to be created.
         connect: for one connection.
         away: after which a server that gives no answer counts as away, however much time is left.
         credentials: for a program or file that gives credentials.
@@ -40,6 +42,7 @@ class Pace:
     """
 
     attempt: float = 60
+    create: float = 20
     connect: float = 5
     away: float = 10
     credentials: float = 20
@@ -99,7 +102,7 @@ class Transport:
         """
 
         async def once(access: Access, seconds: float) -> Answer:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds if body is None else min(seconds, self.pace.create)):
                 response = await self._begin(call, access, params, body, None)
                 async with response:
                     if discard and response.status < 300:

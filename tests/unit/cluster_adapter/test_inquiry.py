@@ -12,6 +12,7 @@ from ips_common.cluster.inquiry import Inquiry
 from ips_common.cluster.kubernetes import KubernetesCluster
 from ips_common.cluster.transport import Pace
 from ips_common.errors import ClusterUnavailable
+from ips_common.ports.cluster import Creation
 from tests.unit.cluster_adapter.api import JOBS, Api, Reply, a_list, refusal
 from tests.unit.cluster_adapter.conftest import FAST, Token
 
@@ -145,3 +146,16 @@ def test_a_server_that_breaks_off_now_and_then_is_not_away(token: Token, api: Ap
 
     cluster.close()
     assert len(api.requests) == 21
+
+
+def test_a_server_that_takes_a_job_and_says_nothing_counts_as_away(token: Token, api: Api) -> None:
+    api.on("POST", JOBS, Reply(lines=(), hold=True))
+    cluster = KubernetesCluster("here", token, "ips", pace=Pace(create=0.1, away=0.1, first_delay=0.01))
+    began = time.monotonic()
+
+    (outcome,) = cluster.create_jobs([{"metadata": {"name": "a"}}], 600)
+
+    api.release()
+    cluster.close()
+    assert (outcome.creation, outcome.status) == (Creation.FAILED, 0)
+    assert time.monotonic() - began < 30
