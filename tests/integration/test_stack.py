@@ -174,7 +174,7 @@ def test_a_killed_function_stays_down_until_started_if_so_wished(small: Stack) -
     small.autorestart = False
     try:
         small.kill("api")
-        with pytest.raises(OSError, match="refused|reset"):
+        with pytest.raises(OSError, match=r"refused|reset"):
             get(small.api_url)
         small.start("api")
     finally:
