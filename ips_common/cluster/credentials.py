@@ -23,7 +23,7 @@ class Access:
     """Where an API server is and what every request to it carries."""
 
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: ssl.SSLContext | bool = True
     server_name: str | None = None
     proxy: str | None = None

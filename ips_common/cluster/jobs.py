@@ -36,9 +36,15 @@ class Jobs:
     async def create(self, jobs: Sequence[Json], deadline: float) -> list[JobOutcome]:
         """Create Jobs; one outcome each, in order. Never raises for a Job that could not be created."""
         outcomes: dict[str, JobOutcome] = {}
+        away = ""
 
         async def create(job: Json) -> None:
-            outcomes[job["metadata"]["name"]] = await self._create(job, deadline)
+            nonlocal away
+            name = job["metadata"]["name"]
+            # A server that one Job could not reach is not waited for again by each of those that come after.
+            outcomes[name] = JobOutcome(name, Creation.FAILED, away) if away else await self._create(job, deadline)
+            if outcomes[name].creation is Creation.FAILED and outcomes[name].status == 0:
+                away = outcomes[name].message
 
         await self._each(jobs, create)
         there = [job for job in jobs if outcomes[job["metadata"]["name"]].creation is Creation.EXISTS]

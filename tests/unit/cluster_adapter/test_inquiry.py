@@ -159,3 +159,16 @@ def test_a_server_that_takes_a_job_and_says_nothing_counts_as_away(token: Token,
     cluster.close()
     assert (outcome.creation, outcome.status) == (Creation.FAILED, 0)
     assert time.monotonic() - began < 30
+
+
+def test_many_jobs_wait_for_a_server_that_is_away_no_longer_than_one(token: Token, api: Api) -> None:
+    api.down()
+    pace = Pace(away=0.2, first_delay=0.02, longest_delay=0.02)
+    cluster = KubernetesCluster("here", token, "ips", in_flight=4, pace=pace)
+    began = time.monotonic()
+
+    outcomes = cluster.create_jobs([{"metadata": {"name": f"job-{number}"}} for number in range(2000)], 600)
+
+    assert {(outcome.creation, outcome.status) for outcome in outcomes} == {(Creation.FAILED, 0)}
+    assert "create jobs" in outcomes[-1].message
+    assert time.monotonic() - began < 30
