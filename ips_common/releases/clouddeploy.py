@@ -39,7 +39,7 @@ class CloudDeployReleases(Releases):
 
     def images(self, name: str) -> Sequence[str]:
         """See `Releases.images`."""
-        status, body = self._get(f"{self._api}/v1/{name}?fields=buildArtifacts")
+        status, body = self._get(f"{self._api}/v1/{name}")
         if status == 404:
             raise ReleaseNotFound(f"{name} does not exist")
         if status != 200:
