@@ -94,18 +94,22 @@ def begin_retry(
 ) -> tuple[Task, tuple[Shard, ...], tuple[Shard, ...]]:
     """Return the task with its next attempt begun, that attempt's shards, and earlier shards that it changes.
 
-    Only nodes that failed for a retryable reason are taken over; their old entries are superseded and their failures
-    leave the task's counts, to be counted again by the new attempt.
+    Only nodes that failed for a retryable reason are taken over; their old entries are superseded, and their failures
+    and the images they did get leave the task's counts, to be counted again by the new attempt.
     """
     taken: list[NodeState] = []
     changed: list[Shard] = []
     reasons = Counter(task.failure_reasons)
+    digests = {image: Counter(counts) for image, counts in task.image_digests.items()}
     for shard in shards:
         nodes = []
         for state in shard.nodes:
             if not state.superseded and state.result and not state.result.succeeded and state.result.retryable:
                 taken.append(NodeState(state.name, state.uid, earlier=(*state.earlier, state.result)))
                 reasons.subtract(image.problem.reason.value for image in state.result.images if image.problem)
+                for image in state.result.images:
+                    if image.digest:
+                        digests[image.image][image.digest] -= 1
                 nodes.append(NodeState(state.name, state.uid, state.result, superseded=True, earlier=state.earlier))
             else:
                 nodes.append(state)
@@ -123,6 +127,7 @@ def begin_retry(
             "failed_nodes": task.failed_nodes - len(taken),
             "failed_node_details": tuple(line for line in task.failed_node_details if line.node_name not in again),
             "failure_reasons": {reason: count for reason, count in reasons.items() if count > 0},
+            "image_digests": {image: dict(+counts) for image, counts in digests.items() if +counts},
         }
     )
     started = _attempt(started, len(taken))
