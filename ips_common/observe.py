@@ -214,12 +214,15 @@ def _pod(key: Key, metadata: Mapping[str, Any], obj: Mapping[str, Any]) -> PodSe
 def _worker(status: Mapping[str, Any]) -> ContainerSeen | None:
     for container in status.get("initContainerStatuses") or ():
         image_id = container.get("imageID") or ""
-        terminated = (container.get("state") or {}).get("terminated")
-        if terminated and terminated.get("exitCode") != 0:
+        state = container.get("state") or {}
+        ended = state.get("terminated")
+        if (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff":
+            ended = (container.get("lastState") or {}).get("terminated")
+        if ended and ended.get("exitCode") != 0:
             return ContainerSeen(
                 _digest(image_id),
-                terminated.get("reason") or "Error",
-                terminated.get("message") or f"exit code {terminated.get('exitCode')}",
+                ended.get("reason") or "Error",
+                ended.get("message") or f"exit code {ended.get('exitCode')}",
             )
         return _container(container, image_id)
     return None

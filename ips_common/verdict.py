@@ -1,17 +1,14 @@
-"""What the observations of a node's Job and pod mean: not yet known, pulled, or failed and why."""
+"""What is known of a node's Job and pod means: not yet known, pulled, or failed and why."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ips_common.models.node import Node
 from ips_common.models.results import ImageResult, NodeResult, NodeStatus, Problem, Reason
 from ips_common.observe import ContainerSeen, JobSeen, PodSeen
-from ips_common.problem import HARMLESS, STARTED, classify
-
-WORKER = -1
-"""The worker image's place among a pod's images."""
+from ips_common.sight import POD, WORKER, Sight, Trouble, failed_install, failed_pod, is_there
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,60 +34,6 @@ class Patience:
     def of_daemonset(self) -> "Patience":
         """Return the patience with pods that never end, and whose deadline nobody but the tracker keeps."""
         return replace(self, ending=timedelta(), overrun=timedelta())
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """An image's last telling problem, and when it was first seen.
-
-    The kubelet alternates between the cause (`ErrImagePull`) and, in older releases, a back-off that says nothing, so
-    the cause is kept.
-    """
-
-    since: datetime
-    problem: Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """All that is known of one node of an open batch: its Job, its pod as last seen (even if gone since), troubles.
-
-    `pulled_at` is when every image was first seen to be there, `finished_at` when the Job was first seen to be over.
-    """
-
-    job: JobSeen | None = None
-    pod: PodSeen | None = None
-    troubles: Mapping[int, Trouble] = field(default_factory=dict)
-    pulled_at: datetime | None = None
-    finished_at: datetime | None = None
-
-
-def notice_job(sight: Sight, job: JobSeen, now: datetime) -> Sight:
-    """Return the sight after another look at the Job."""
-    return replace(sight, job=job, finished_at=(sight.finished_at or now) if job.finished else None)
-
-
-def notice(sight: Sight, pod: PodSeen, images: Sequence[str], now: datetime) -> Sight:
-    """Return the sight after another look at the pod."""
-    seen = dict(pod.images)
-    if pod.worker:
-        seen[WORKER] = pod.worker
-    troubles = dict(sight.troubles)
-    for index, container in seen.items():
-        if container.digest is not None:
-            troubles.pop(index, None)
-            continue
-        image = images[index] if 0 <= index < len(images) else ""
-        problem = classify(image, container.waiting, container.message)
-        known = troubles.get(index)
-        if problem is None:
-            continue
-        if known is None:
-            troubles[index] = Trouble(now, problem)
-        elif problem.reason not in {known.problem.reason, Reason.IMAGE_PULL_BACK_OFF}:
-            troubles[index] = Trouble(known.since, problem)
-    pulled = all(index in pod.images and _is_there(pod.images[index]) for index in range(len(images)))
-    return replace(sight, pod=pod, troubles=troubles, pulled_at=(sight.pulled_at or now) if pulled else None)
 
 
 class Suspicion(StrEnum):
@@ -132,6 +75,9 @@ def judge(images: Sequence[str], sight: Sight, deadline: datetime, patience: Pat
     worker = sight.troubles.get(WORKER)
     if worker and (not worker.problem.retryable or now >= worker.since + patience.pull):
         return _settle(images, outcomes, _worker_failed(worker.problem), now)
+    failing = sight.troubles.get(POD)
+    if failing and now >= failing.since + patience.pull:
+        return _settle(images, outcomes, failing.problem, now)
     if not any(image.open for image in outcomes):
         return _settle(images, outcomes, _POD_FAILED, now)
     return _with_pod(sight, outcomes, deadline, patience, now)
@@ -219,7 +165,7 @@ def _outcomes(images: Sequence[str], sight: Sight, patience: Patience, now: date
 
 
 def _outcome(seen: ContainerSeen, trouble: Trouble | None, patience: Patience, now: datetime) -> _Outcome:
-    if _is_there(seen):
+    if is_there(seen):
         return _Outcome(digest=seen.digest or "")
     if trouble is None:
         return _Outcome()
@@ -227,10 +173,6 @@ def _outcome(seen: ContainerSeen, trouble: Trouble | None, patience: Patience, n
     if not trouble.problem.retryable or now >= fails_by:
         return _Outcome(problem=trouble.problem)
     return _Outcome(trouble=trouble.problem, fails_by=fails_by)
-
-
-def _is_there(seen: ContainerSeen) -> bool:
-    return seen.digest is not None or seen.waiting in STARTED
 
 
 def _settle(images: Sequence[str], outcomes: Sequence[_Outcome], otherwise: Problem, now: datetime) -> NodeResult:
@@ -257,6 +199,8 @@ def _overdue(patience: Patience) -> Problem:
 
 
 def _worker_failed(problem: Problem) -> Problem:
+    if problem.reason is Reason.WORKER_IMAGE_FAILED:
+        return problem
     return Problem(
         Reason.WORKER_IMAGE_FAILED, f"the worker image cannot be pulled: {problem.message}", problem.retryable
     )
@@ -265,11 +209,9 @@ def _worker_failed(problem: Problem) -> Problem:
 def _why_failed(job: JobSeen, pod: PodSeen | None) -> Problem:
     if job.reason == "DeadlineExceeded":
         return Problem(Reason.DEADLINE_EXCEEDED, job.message or "the node's deadline passed", retryable=True)
-    if pod and pod.worker and pod.worker.waiting not in HARMLESS:
-        words = f"the init container failed: {pod.worker.waiting} {pod.worker.message}".strip()
-        return Problem(Reason.WORKER_IMAGE_FAILED, words, retryable=True)
-    said = (f"{pod.reason}: {pod.message}" if pod else "").strip(": ")
-    return Problem(Reason.POD_FAILED, said or f"{job.reason}: {job.message}".strip(": "), retryable=True)
+    if pod and (problem := failed_install(pod)):
+        return problem
+    return failed_pod(pod, f"{job.reason}: {job.message}".strip(": "))
 
 
 def _without_pod(job: JobSeen, deadline: datetime, patience: Patience, now: datetime) -> Wait:
@@ -291,6 +233,5 @@ def _with_pod(
     times = [outcome.fails_by for outcome in outcomes if outcome.fails_by]
     if silent:
         times.append(silent_by)
-    if worker := sight.troubles.get(WORKER):
-        times.append(worker.since + patience.pull)
+    times += [sight.troubles[place].since + patience.pull for place in (WORKER, POD) if place in sight.troubles]
     return Wait(until=min([*times, deadline + patience.overrun]))

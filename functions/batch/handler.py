@@ -1,7 +1,7 @@
 """Create the Jobs of a batch, or the DaemonSet of all: load, check that they are still wanted, create, check again."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
@@ -85,7 +85,8 @@ def _create(
         logger.info("batch is not open, nothing to create", extra={"status": task.status.value})
         return Outcome.OUTDATED
     if task.is_daemonset:
-        nodes = _open_nodes(task, store)
+        shards = [item.shard for item in store.all_shards(task.task_id) if item.shard.attempt == task.attempt]
+        nodes = [node.name for shard in shards for node in shard.nodes if node.result is None]
         outcome = _create_daemonset(task, nodes, cluster, settings, max(1.0, seconds_left()))
     else:
         jobs = _jobs(task, message, store, settings)
@@ -94,7 +95,7 @@ def _create(
         _withdraw(task, message, cluster)
         return Outcome.WITHDRAWN
     if task.is_daemonset:
-        return _conclude_daemonset(task, nodes, outcome, store, bus)
+        return _conclude_daemonset(task, message, nodes, outcome, store, bus)
     return _conclude(task, message, jobs, outcomes, store, bus)
 
 
@@ -123,23 +124,12 @@ def _withdraw(task: Task, message: BatchMessage, cluster: Cluster) -> None:
         cluster.delete_jobs(task.task_id, batch=message.batch, attempt=message.attempt)
 
 
-def _open_nodes(task: Task, store: Store) -> dict[int, list[str]]:
-    """Return the nodes of the attempt that have no result yet, by batch."""
-    nodes: dict[int, list[str]] = {}
-    for item in store.all_shards(task.task_id):
-        if item.shard.attempt == task.attempt:
-            for position, state in enumerate(item.shard.nodes):
-                if state.result is None:
-                    nodes.setdefault(task.batch_of(item.shard.index, position), []).append(state.name)
-    return nodes
-
-
 def _create_daemonset(
-    task: Task, nodes: Mapping[int, Sequence[str]], cluster: Cluster, settings: JobSettings, seconds: float
+    task: Task, nodes: Sequence[str], cluster: Cluster, settings: JobSettings, seconds: float
 ) -> JobOutcome:
     manifest = daemonset(
         task,
-        [name for batch in nodes.values() for name in batch],
+        nodes,
         namespace=settings.namespace,
         worker_image=settings.worker_image,
         worker_pull_policy=settings.worker_pull_policy,
@@ -149,18 +139,18 @@ def _create_daemonset(
 
 
 def _conclude_daemonset(
-    task: Task, nodes: Mapping[int, Sequence[str]], outcome: JobOutcome, store: Store, bus: Bus
+    task: Task, message: BatchMessage, nodes: Sequence[str], outcome: JobOutcome, store: Store, bus: Bus
 ) -> Outcome:
     if outcome.creation is Creation.FAILED:
         raise ClusterUnavailable(f"the DaemonSet of task {task.task_id} could not be created: {outcome.message}")
     if outcome.creation is not Creation.REFUSED:
-        logger.info("DaemonSet created", extra={"nodes": sum(map(len, nodes.values()))})
+        logger.info("DaemonSet created", extra={"nodes": len(nodes)})
         return Outcome.CREATED
     logger.warning("cluster refuses the DaemonSet", extra={"error": outcome.message})
     refusal = outcome.message if _is_hopeless(outcome) else None
-    for batch, names in nodes.items():
-        problems = dict.fromkeys(names, _problem(outcome))
-        store.report(task.task_id, BatchReport(task.attempt, batch, problems, refusal=refusal))
+    # What is said of one node goes for all.
+    problems = dict.fromkeys(nodes[:1], _problem(outcome))
+    store.report(task.task_id, BatchReport(message.attempt, message.batch, problems, refusal=refusal))
     _kick(task, bus)
     return Outcome.REFUSED
 

@@ -3,27 +3,18 @@
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from functions.tracker.roll import Roll
 from ips_common.models.node import Node
-from ips_common.models.results import NodeResult, Problem, Reason
+from ips_common.models.results import NodeResult, Problem
 from ips_common.models.task import OpenBatch, Task
 from ips_common.observe import Gone, JobSeen, Observation, PodSeen
 from ips_common.ports.store import StoredShard, StoredTask
-from ips_common.reconcile import CREATE_PATIENCE, failed_result, gives_up_at, settle
-from ips_common.verdict import (
-    Patience,
-    Sight,
-    Suspicion,
-    Verdict,
-    Wait,
-    judge,
-    judge_node,
-    judge_refusal,
-    notice,
-    notice_job,
-)
+from ips_common.reconcile import CREATE_PATIENCE, failed_result, settle
+from ips_common.sight import Sight, notice, notice_daemon, notice_job
+from ips_common.verdict import Patience, Suspicion, Verdict, Wait, judge, judge_node, judge_refusal
 
 FLUSH_SECONDS = 1.0
 """Shortest time between writes of results that open no batch."""
@@ -51,10 +42,8 @@ class Board:
     def __init__(self, stored: StoredTask, shards: Iterable[StoredShard], patience: Patience) -> None:
         self.stored = stored
         self.check_reports = False
-        self.check_nodes = False
-        """Whether pods of a DaemonSet went away, perhaps with their nodes."""
-        self._patience = patience.of_daemonset() if stored.task.is_daemonset else patience
-        self._began: datetime | None = None  # when the first pod of a DaemonSet was made
+        self.roll = Roll()
+        self.patience = patience.of_daemonset() if stored.task.is_daemonset else patience
         self._shards = {item.shard.index: item for item in shards}
         self._nodes: dict[str, OpenNode] = {}
         self._due: list[tuple[datetime, str]] = []
@@ -71,10 +60,6 @@ class Board:
         """The task as it is stored."""
         return self.stored.task
 
-    @property
-    def _timeout(self) -> timedelta:
-        return timedelta(seconds=self.task.spec.timeout_seconds)
-
     def missing_shards(self, task: Task) -> list[tuple[int, int]]:
         """Return the places of shards that open batches need and that are not loaded."""
         needed = {task.shard_of(batch.number) for batch in task.open_batches}
@@ -84,14 +69,13 @@ class Board:
         """Return what is known of each open node, by its name."""
         return {name: node.sight for name, node in self._nodes.items()}
 
-    def recall(self, sights: Mapping[str, Sight]) -> None:
-        """Take over what an earlier board of the same attempt knew of nodes that are open here."""
-        for name, sight in sights.items():
+    def recall(self, earlier: "Board") -> None:
+        """Take over what an earlier board of the same attempt knew."""
+        self.roll = earlier.roll
+        for name, sight in earlier.sights().items():
             if name in self._nodes:
                 self._nodes[name].sight = sight
                 self._touched[name] = None
-                if self.task.is_daemonset and sight.job:
-                    self._began = sight.job.created
 
     def _open(self, batch: int) -> None:
         index = self.task.shard_of(batch)
@@ -108,8 +92,12 @@ class Board:
 
     def see(self, observation: Observation, now: datetime) -> None:
         """Take an observation in; one of a node that is not open, or of another attempt, changes nothing."""
+        if observation.key.attempt != self.task.attempt:
+            return
+        if self.task.is_daemonset and not isinstance(observation, JobSeen):
+            self.roll.see(observation, now)
         node = self._nodes.get(observation.key.node)
-        if node is None or observation.key.attempt != self.task.attempt:
+        if node is None:
             return
         if isinstance(observation, JobSeen):
             node.sight = notice_job(node.sight, observation, now)
@@ -124,22 +112,23 @@ class Board:
         self._touched[node.name] = None
 
     def _see_daemon(self, node: OpenNode, observation: PodSeen | Gone, now: datetime) -> None:
-        """Take in what became of a DaemonSet's pod: what follows wants a Job, so one stands in for the set."""
+        """Take in what became of a DaemonSet's pod: what follows wants a Job, so one stands in for the set.
+
+        The node's time runs from its first pod on: whatever is made anew later, the deadline stays where it is.
+        """
         if isinstance(observation, Gone):
             if node.sight.pod and node.sight.pod.name == observation.name:
-                node.sight = Sight()
-                self.check_reports = self.check_nodes = True
+                node.sight = replace(node.sight, pod=None, pulled_at=None)
+                self.roll.look_at = None
             return
         if node.sight.job is None:
-            self._began = self._began or self._start_of(observation, node.batch, now)
-            stand_in = JobSeen(observation.key, observation.job, self._began, has_pod=True)
-            node.sight = notice_job(node.sight, stand_in, now)
-        node.sight = notice(node.sight, observation, self.task.spec.images, now)
+            latest = self._opened_at(node.batch) + CREATE_PATIENCE
+            began = min(observation.created or now, latest)
+            node.sight = notice_job(node.sight, JobSeen(observation.key, observation.job, began, has_pod=True), now)
+        node.sight = notice_daemon(node.sight, observation, self.task.spec.images, now)
 
-    def _start_of(self, pod: PodSeen, number: int, now: datetime) -> datetime:
-        """Return when a DaemonSet's nodes began: whatever is made anew later, the deadline stays where it is."""
-        latest = next(batch.opened_at for batch in self.task.open_batches if batch.number == number) + CREATE_PATIENCE
-        return min(pod.created or now, latest)
+    def _opened_at(self, number: int) -> datetime:
+        return next(batch.opened_at for batch in self.task.open_batches if batch.number == number)
 
     # --- what it means
 
@@ -156,8 +145,8 @@ class Board:
             if node is None:
                 continue
             created = node.sight.job.created if node.sight.job else now
-            deadline = created + self._timeout
-            verdict = judge(self.task.spec.images, node.sight, deadline, self._patience, now)
+            deadline = created + timedelta(seconds=self.task.spec.timeout_seconds)
+            verdict = judge(self.task.spec.images, node.sight, deadline, self.patience, now)
             self._take(node, verdict, now)
             if node.suspicion and name in self._nodes:
                 suspects.append(node)
@@ -167,12 +156,12 @@ class Board:
     def judge_node(self, suspect: OpenNode, found: Node | None, now: datetime) -> None:
         """Judge a suspect by what the API server says of the node itself."""
         images = self.task.spec.images
-        self._take(suspect, judge_node(images, suspect.sight, suspect.uid, found, self._patience, now), now)
+        self._take(suspect, judge_node(images, suspect.sight, suspect.uid, found, self.patience, now), now)
 
     def judge_refusal(self, suspect: OpenNode, words: str | None, now: datetime) -> None:
         """Judge a Job without a pod by the Event that says why."""
         images = self.task.spec.images
-        self._take(suspect, judge_refusal(images, suspect.sight, words, self._patience, now), now)
+        self._take(suspect, judge_refusal(images, suspect.sight, words, self.patience, now), now)
 
     def _take(self, node: OpenNode, verdict: Verdict, now: datetime) -> None:
         if isinstance(verdict, Wait):
@@ -198,23 +187,13 @@ class Board:
         """Return the open nodes of a batch for which no Job is known."""
         return [node for node in self._nodes.values() if node.batch == batch.number and node.sight.job is None]
 
+    def without_pod(self) -> list[OpenNode]:
+        """Return the open nodes that have no pod of the attempt's DaemonSet."""
+        return [node for node in self._nodes.values() if node.sight.pod is None]
+
     def fail_node(self, node: OpenNode, problem: Problem, now: datetime) -> None:
         """Settle a node on which nothing was tried."""
         self.record(node, failed_result(self.task, problem, now), now)
-
-    def give_up(self, batch: OpenBatch, now: datetime) -> bool:
-        """Settle the nodes of a batch that have had no Job for too long; false if there is still time."""
-        reason, words = Reason.JOB_CREATE_FAILED, f"no Job appeared after {batch.sends} attempts"
-        at = gives_up_at(self.task, batch)
-        if self.task.is_daemonset:
-            words = f"no pod appeared after {batch.sends} attempts"
-            if self._began:
-                at, reason, words = self._began + self._timeout, Reason.DEADLINE_EXCEEDED, "the node's deadline passed"
-        if now < at:
-            return False
-        for node in self.without_job(batch):
-            self.fail_node(node, Problem(reason, words, retryable=True), now)
-        return True
 
     # --- what is to be written
 

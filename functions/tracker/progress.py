@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from functions.tracker.board import Board, OpenNode
 from functions.tracker.ports import Ports
-from ips_common.errors import BusUnavailable
+from ips_common.errors import BusUnavailable, ClusterRefused
 from ips_common.finishing import notifications
 from ips_common.models.message import Outgoing
 from ips_common.models.results import Problem, Reason
@@ -14,7 +14,7 @@ from ips_common.models.task import OpenBatch, Task
 from ips_common.naming import daemonset_name
 from ips_common.ports.cluster import Cluster
 from ips_common.ports.store import StoredShard
-from ips_common.reconcile import abandon, advance, message, out_of_reach, resend_at, resent
+from ips_common.reconcile import abandon, advance, gives_up_at, message, out_of_reach, resend_at, resent
 from ips_common.verdict import Suspicion
 
 logger = logging.getLogger(__name__)
@@ -69,27 +69,11 @@ def _look_at_nodes(board: Board, doubtful: Sequence[OpenNode], cluster: Cluster,
             board.judge_node(node, cluster.node(node.name), now)
 
 
-def _seek_pods(board: Board, cluster: Cluster, now: datetime) -> None:
-    """Find out why nodes of a DaemonSet have no pod: their nodes may be gone, or the set's pods are refused.
-
-    No Job stands for each of them, so there is nothing else to tell it by.
-    """
-    due = [batch for batch in board.task.open_batches if board.check_nodes or resend_at(batch) <= now]
-    board.check_nodes = False
-    without = [node for batch in due for node in board.without_job(batch)]
-    if not without:
-        return
-    _look_at_nodes(board, without, cluster, now)
-    words = cluster.refusals().messages.get(daemonset_name(board.task.task_id, board.task.attempt))
-    if words is not None:
-        for node in [node for batch in due for node in board.without_job(batch)]:
-            board.judge_refusal(node, words, now)
-
-
 def _chase(board: Board, cluster: Cluster, ports: Ports, synced_at: datetime, now: datetime) -> None:
     """Look after batches whose Jobs do not appear: read what the batch function reported, or send the batch again."""
     if board.task.is_daemonset:
-        _seek_pods(board, cluster, now)
+        _chase_daemonset(board, cluster, ports, synced_at, now)
+        return
     for batch in board.task.open_batches:
         due = resend_at(batch) <= now
         if not (due or board.check_reports):
@@ -102,12 +86,80 @@ def _chase(board: Board, cluster: Cluster, ports: Ports, synced_at: datetime, no
         without = board.without_job(batch)
         if not without or not due:
             continue
-        if now < synced_at + SIGHT or not board.give_up(batch, now):
+        if now >= max(gives_up_at(board.task, batch), synced_at + SIGHT):
+            problem = Problem(Reason.JOB_CREATE_FAILED, f"no Job appeared after {batch.sends} attempts", retryable=True)
+            for node in without:
+                board.fail_node(node, problem, now)
+        else:
             logger.warning("Jobs missing, batch sent again", extra={"batch": batch.number, "missing": len(without)})
             task, shards = board.fold()
             _save(board, resent(task, batch.number, now), shards, ports)
             _publish(ports, [message(board.task, batch)])
     board.check_reports = False
+
+
+def _chase_daemonset(board: Board, cluster: Cluster, ports: Ports, synced_at: datetime, now: datetime) -> None:
+    """Look after nodes without a pod: there may be no DaemonSet yet, no node any more, or nobody who makes the pod.
+
+    Whatever is known of the first open batch goes for all of them: its message makes the pods of all nodes.
+    """
+    batch = next(iter(board.task.open_batches), None)
+    if batch is None or not board.without_pod():
+        return
+    due = resend_at(batch) <= now
+    if not board.roll.exists and (due or board.check_reports):
+        if _take_report(board, batch, board.without_pod(), ports, now):
+            return
+        board.check_reports = False
+    if board.roll.exists or due:
+        made = _seek_pods(board, batch, cluster, synced_at, now)
+        if made or not (without := board.without_pod()):
+            return
+        if now >= max(gives_up_at(board.task, batch), synced_at + SIGHT):
+            words = f"no DaemonSet appeared after {batch.sends} attempts"
+            for node in without:
+                board.fail_node(node, Problem(Reason.JOB_CREATE_FAILED, words, retryable=True), now)
+        else:
+            logger.warning("DaemonSet missing, batch sent again", extra={"missing": len(without)})
+            board.roll.progress_at = now
+            task, shards = board.fold()
+            _save(board, resent(task, batch.number, now), shards, ports)
+            _publish(ports, [message(board.task, batch)])
+
+
+def _seek_pods(board: Board, batch: OpenBatch, cluster: Cluster, synced_at: datetime, now: datetime) -> bool:
+    """Find out why nodes of a DaemonSet have no pod; returns whether there is a DaemonSet.
+
+    Its controller makes the pods of thousands of nodes in minutes, so as long as there are ever more of them nothing is
+    wrong, and one that could not be made may have been a passing trouble.
+    """
+    task, roll, patience = board.task, board.roll, board.patience
+    since = max(roll.progress_at or batch.opened_at, synced_at)
+    stalled_at = since + patience.schedule
+    if roll.look_at and now < (max(roll.look_at, stalled_at) if roll.exists else roll.look_at):
+        return True
+    made = roll.exists or _has_daemonset(task, cluster)
+    _look_at_nodes(board, board.without_pod(), cluster, now)
+    if not made:
+        return False
+    never = [node for node in board.without_pod() if node.sight.job is None]
+    roll.look_at = now + (patience.look if never else patience.schedule)
+    if not never or now < stalled_at:
+        return True
+    words = cluster.refusals().messages.get(daemonset_name(task.task_id, task.attempt))
+    if words is None and now >= since + patience.pull:
+        words = "the DaemonSet controller made no pod; admission control or a quota may refuse it"
+    if words is not None:
+        for node in never:
+            board.judge_refusal(node, words, now)
+    return True
+
+
+def _has_daemonset(task: Task, cluster: Cluster) -> bool:
+    try:
+        return cluster.has_daemonsets(task.task_id)
+    except ClusterRefused:
+        return False  # making it once more will tell
 
 
 def _take_report(board: Board, batch: OpenBatch, without: Sequence[OpenNode], ports: Ports, now: datetime) -> bool:
@@ -116,11 +168,15 @@ def _take_report(board: Board, batch: OpenBatch, without: Sequence[OpenNode], po
     for report in ports.store.reports(task.task_id, [(task.attempt, batch.number)]):
         if report.refusal is not None:
             problem = Problem(Reason.JOB_CREATE_FAILED, report.refusal, retryable=False)
-            _abandon(board, problem, f"the cluster refuses Jobs: {report.refusal}", ports, now)
+            what = "DaemonSets" if task.is_daemonset else "Jobs"
+            _abandon(board, problem, f"the cluster refuses {what}: {report.refusal}", ports, now)
             return True
+        problems = dict(report.problems)
+        if task.is_daemonset and problems:
+            problems = dict.fromkeys((node.name for node in without), next(iter(problems.values())))
         for node in without:
-            if node.name in report.problems:
-                board.fail_node(node, report.problems[node.name], now)
+            if node.name in problems:
+                board.fail_node(node, problems[node.name], now)
     return False
 
 

@@ -323,7 +323,7 @@ class ClusterRun:
         shards = self._ports.store.shards(task.task_id, [(task.attempt, index) for index in places])
         board = Board(stored, shards, self._pace.patience)
         if old and old.task.attempt == task.attempt:
-            board.recall(old.sights())
+            board.recall(old)
         board.check_reports = True
         self._boards[task.task_id] = board
 

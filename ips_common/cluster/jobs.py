@@ -18,6 +18,9 @@ T = TypeVar("T")
 _CONFLICT = "Conflict"
 """The reason of a 409 that is no `AlreadyExists`: a quota's count was changed by somebody else at the same time."""
 
+_STRICT = {"fieldValidation": "Strict"}
+"""Have unknown fields refused: without its image a volume would be an empty folder, and every pull a success."""
+
 _BEING_DELETED = "object is being deleted"
 """How the message of an `AlreadyExists` begins if the object only waits for its finalizers."""
 
@@ -107,7 +110,7 @@ class Jobs:
         body = orjson.dumps(job)
         try:
             while True:
-                answer = await self._transport.send(call, deadline, body=body)
+                answer = await self._transport.send(call, deadline, params=_STRICT, body=body)
                 if answer.ok:
                     return JobOutcome(name, Creation.CREATED)
                 if answer.status == 409 and answer.words()[0] == _CONFLICT:

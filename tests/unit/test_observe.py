@@ -156,7 +156,10 @@ def test_an_init_container_that_fails_says_why() -> None:
     failed = {"name": "install", "imageID": f"busybox@{DIGEST}", "state": {"terminated": {"exitCode": 2}}}
     waiting = {"name": "install", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
 
+    again = failed | {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": failed["state"]}
+
     assert pod({"initContainerStatuses": [failed]}).worker == ContainerSeen(DIGEST, "Error", "exit code 2")
+    assert pod({"initContainerStatuses": [again]}).worker == ContainerSeen(DIGEST, "Error", "exit code 2")
     assert pod({"initContainerStatuses": [waiting]}).worker == ContainerSeen(None, "ErrImagePull", "not found")
 
 

@@ -47,3 +47,20 @@ def test_a_server_that_is_away_says_nothing(api: Api, cluster: KubernetesCluster
 
     with pytest.raises(ClusterUnavailable):
         cluster.supports_image_volumes()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal(400, "BadRequest", 'admission webhook "policy.example" does not support dry run'),
+        refusal(400, "BadRequest", 'admission webhook "policy.example" denied the request: volumes[0]: no'),
+        refusal(422, "Invalid", "ValidatingAdmissionPolicy 'registries' denied request: registry not allowed"),
+    ],
+)
+def test_admission_that_does_not_like_the_question_says_nothing_of_the_server(
+    api: Api, cluster: KubernetesCluster, answer: Reply
+) -> None:
+    api.on("POST", JOBS, answer)
+
+    with pytest.raises(ClusterRefused):
+        cluster.supports_image_volumes()

@@ -30,6 +30,7 @@ def test_jobs_are_created_many_at_a_time_and_reported_in_order(api: Api, cluster
         job["metadata"]["name"] for job in jobs
     )
     assert api.requests[0].headers["Content-Type"] == "application/json"
+    assert api.requests[0].query == {"fieldValidation": "Strict"}
 
 
 def test_no_more_are_in_flight_than_allowed(api: Api, cluster: KubernetesCluster) -> None:

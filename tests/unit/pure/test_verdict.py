@@ -8,7 +8,8 @@ import pytest
 from ips_common.models.node import Node
 from ips_common.models.results import NodeResult, NodeStatus
 from ips_common.observe import ContainerSeen, JobSeen, Key, PodSeen
-from ips_common.verdict import Patience, Sight, Suspicion, Wait, judge, judge_node, judge_refusal, notice, notice_job
+from ips_common.sight import Sight, notice, notice_job
+from ips_common.verdict import Patience, Suspicion, Wait, judge, judge_node, judge_refusal
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DEADLINE = NOW + timedelta(seconds=600)
