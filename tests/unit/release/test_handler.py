@@ -1,7 +1,9 @@
 """From events to tasks: once each, whatever is delivered again or breaks off."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -288,3 +290,17 @@ def test_each_new_task_leaves_an_audit_entry(caplog: pytest.LogCaptureFixture) -
     assert (entry.action, entry.decision, entry.caller) == ("createTask", "allowed", "release:all")
     assert entry.taskId == desk.tasks[0].task_id
     assert len(said(caplog, "task was made before")) == 1
+
+
+def test_deliveries_at_the_same_moment_make_one_task() -> None:
+    desk = Desk()
+    together = Barrier(8)
+
+    def deliver(index: int) -> str:
+        together.wait()
+        return desk.receive(TAGGED if index % 2 else PUSHED, str(index))[0].task_id
+
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(deliver, range(8)))
+    assert made == {task.task_id for task in desk.tasks}
+    assert len(made) == 1
