@@ -65,6 +65,13 @@ def create_batch(
     """
     task = store.task(message.task_id).task
     cluster = clusters.get(task.spec.cluster)
+    if not _wanted(task, message):
+        if task.status is TaskStatus.CANCELLED or (task.is_daemonset and _is_over(task, message)):
+            # An earlier delivery may have died between creating and noticing that it was too late.
+            with enter(cluster.name):
+                _withdraw(task, message, cluster)
+        logger.info("batch is not open, nothing to create", extra={"status": task.status.value})
+        return Outcome.OUTDATED
     with enter(cluster.name):
         return _create(task, message, cluster, store, bus, settings, seconds_left)
 
@@ -78,12 +85,6 @@ def _create(
     settings: JobSettings,
     seconds_left: Callable[[], float],
 ) -> Outcome:
-    if not _wanted(task, message):
-        if task.status is TaskStatus.CANCELLED or (task.is_daemonset and _is_over(task, message)):
-            # An earlier delivery may have died between creating and noticing that it was too late.
-            _withdraw(task, message, cluster)
-        logger.info("batch is not open, nothing to create", extra={"status": task.status.value})
-        return Outcome.OUTDATED
     if task.is_daemonset:
         shards = [item.shard for item in store.all_shards(task.task_id) if item.shard.attempt == task.attempt]
         nodes = [node.name for shard in shards for node in shard.nodes if node.result is None]

@@ -153,6 +153,8 @@ def test_cluster_that_has_not_answered_is_left_alone_for_a_while() -> None:
     with pytest.raises(ClusterUnavailable, match="has not answered a moment ago"):
         deliver(world, first(task), door)
     assert not world.cluster.created
+    outdated = BatchMessage(task_id=task.task_id, attempt=1, batch=1)
+    assert deliver(world, outdated, door) is Outcome.OUTDATED
 
     clock[0] = 60.0
     assert deliver(world, first(task), door) is Outcome.CREATED
