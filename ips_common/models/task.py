@@ -116,7 +116,7 @@ class TaskSpec(Model):
     skip_present: bool = True
     """Whether nodes that report every image already are left alone; never with `Always`."""
     mode: Mode = Field(default=Mode.JOB, strict=False)
-    """What pulls: one Job a node, or one DaemonSet."""
+    """What pulls: one Job a node, batch after batch, or one DaemonSet, on all nodes at once."""
     pull_strategy: PullStrategy = Field(default=PullStrategy.CONTAINER, strict=False)
     """How: a container of each image, or a volume of it, of which nothing runs (Kubernetes 1.35 and later)."""
     image_pull_secrets: tuple[SecretName, ...] = Field(default=(), max_length=20, strict=False)
