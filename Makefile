@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 
-.PHONY: help setup check test demo run golden bench chaos requirements clean
+.PHONY: help setup check test demo run golden bench chaos model requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ golden: setup ## replay what a real API server answered against the simulated cl
 
 bench: setup ## measure the figures the product is held to, against a bare client in the same run
 	@$(PY) -m tests.bench
+
+model: setup ## the product in memory under random interleavings, crashes and outages, for some minutes
+	@$(PY) -m tests.model
 
 chaos: setup ## faults of every kind on the real stack, then every promise checked; IPS_CHAOS_SEED=N repeats a run
 	@$(PY) -m tests.chaos

@@ -1,0 +1,74 @@
+"""When faults stop: everything must come to its end by itself, and what is left must be in order."""
+
+from collections import Counter
+
+from ips_common.models.task import Task, TaskStatus
+from tests.model.rule import untold, untrue
+from tests.model.world import World
+
+PATIENCE = 8 * 3600
+"""Seconds in which every task must have come to its end; far more than deadlines and retries add up to."""
+AFTERMATH = 130
+"""Seconds left for cleaning up: two ticks of the scheduler."""
+
+
+def end(world: World) -> None:
+    """Let the world come to its end without faults, and check what is left.
+
+    Nothing happens any more to Jobs of tasks that are over, neither deadline nor TTL: who made them must remove them.
+    """
+    world.heal()
+    world.kubelets_work = True
+    world.cluster.spared = lambda task_id: task_id in over
+    over: set[str] = set()
+    for instance in list(world.instances):
+        world.advance(instance)
+    created = len(world.cluster.created)
+    before = {task.task_id for task in world.tasks() if task.status.final}
+
+    def quiet() -> bool:
+        over.update(task.task_id for task in world.tasks() if task.status.final)
+        return len(over) == len(world.tasks()) and not world.letters and not world.instances
+
+    world.run(PATIENCE, beat=5, done=quiet)
+    world.run(AFTERMATH, beat=5)
+    world.judge()
+    late = [key for key in world.cluster.created[created:] if key.task_id in before]
+    wrong = [f"{key} got a Job after its task was over" for key in late]
+    for task in world.tasks():
+        wrong += [f"{task.task_id}: {words}" for words in _left_by(task, world)]
+    wrong += _lost(world)
+    assert not wrong, "; ".join(wrong)
+
+
+def _left_by(task: Task, world: World) -> list[str]:
+    if not task.status.final:
+        return [f"never settled: {task.status}, {task.pending_reason}, {task.open_batches}"]
+    shards = [item.shard for item in world.store.all_shards(task.task_id)]
+    wrong = untrue(task, shards, world.cluster.tried, world.cluster.pulled) + untold(task, world.postman.told)
+    live = [job.key for job in world.cluster.live_jobs() if job.key.task_id == task.task_id]
+    if live:
+        wrong.append(f"{task.status}, but Jobs live on: {live}")
+    if task.status is TaskStatus.CANCELLED and world.cluster.names_of(task.task_id):
+        wrong.append("cancelled, but Jobs are left")
+    if task.cleanup:
+        wrong.append("never cleaned up")
+    return wrong
+
+
+def _lost(world: World) -> list[str]:
+    tasks = {task.task_id: task for task in world.tasks()}
+    accepted = {request.task_id for request in world.requests if request.task_id is not None}
+    wrong = [f"accepted task {task_id} is lost" for task_id in sorted(accepted - tasks.keys())]
+    wrong += [
+        f"{task_id} was cancelled and is {tasks[task_id].status}"
+        for task_id in sorted(world.cancelled)
+        if tasks[task_id].status is not TaskStatus.CANCELLED
+    ]
+    if world.store.slots("default"):
+        wrong.append(f"slots are held at the end: {world.store.slots('default')}")
+    ended = Counter(task.status.value for task in tasks.values())
+    figures = world.store.figures().tasks
+    if figures != ended:
+        wrong.append(f"figures say {figures}, tasks {dict(ended)}")
+    return wrong

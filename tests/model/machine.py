@@ -1,0 +1,284 @@
+"""The explorer: hypothesis chooses what happens next, and makes what goes wrong short."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from ips_common.cluster.memory import denied, not_found
+from ips_common.errors import ClusterRefused
+from ips_common.models.message import Notification
+from ips_common.observe import ContainerSeen
+from tests.model.actor import FOREVER, Fault
+from tests.model.ending import end
+from tests.model.world import Instance, World, copy_of
+
+T = TypeVar("T")
+
+IMAGES = ("nginx:1.27", "redis:7", "registry.example/app:1")
+MOST_TASKS = 4
+MOST_TRACKERS = 3
+
+explored: Counter[str] = Counter()
+"""Examples, steps and calls of the outside world so far."""
+
+numbers = st.integers(0, 7)
+calls = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 8, 11, 16, FOREVER, FOREVER])
+few = st.sampled_from([0, 1, 2, 3, 5])
+skews = st.sampled_from([0.0, 0.0, 60.0, -60.0])
+faults = st.sampled_from([Fault.CRASH, Fault.CRASH, Fault.FAIL, Fault.FAIL_LATE])
+specs = st.fixed_dictionaries(
+    {
+        "images": st.sampled_from([IMAGES[:1], IMAGES[:2], IMAGES[1:]]),
+        "batchSize": st.sampled_from([1, 1, 2, 3, 10]),
+        "maxConcurrentBatches": st.sampled_from([1, 1, 2, 3]),
+        "maxRetries": st.sampled_from([0, 1, 2]),
+        "retryDelaySeconds": st.sampled_from([1, 10]),
+        "timeoutSeconds": st.sampled_from([30, 60]),
+        "successThreshold": st.sampled_from([1.0, 0.9, 0.5, 0.0]),
+    },
+    optional={
+        "priority": st.integers(1, 10),
+        "failFast": st.just(True),
+        "nodeSelector": st.sampled_from([*[{"pool": "a"}] * 7, {"pool": "none"}]),
+        "skipPresent": st.just(False),
+        "pullPolicy": st.just("Always"),
+        "retryPolicy": st.just("linear"),
+        "webhookUrl": st.just("https://hooks.example/ended"),
+    },
+)
+troubles: dict[str, Callable[[str], ContainerSeen]] = {
+    "missing": not_found,
+    "denied": denied,
+    "slow": lambda _: ContainerSeen(waiting="ContainerCreating"),
+    "flaky": lambda _: ContainerSeen(waiting="ErrImagePull", message="dial tcp 10.0.0.1:443: i/o timeout"),
+}
+FORBIDDEN = ClusterRefused("nodes is forbidden: cannot do anything", status=403, reason="Forbidden")
+outages: dict[str, tuple[str, str, object]] = {
+    "the store is away": ("store", "down", True),
+    "the bus is away": ("bus", "down", True),
+    "the bus is about to go away": ("bus", "_left", 1),
+    "the API server is away": ("cluster", "away", True),
+    "the API server forbids": ("cluster", "refusal", FORBIDDEN),
+    "nobody may create Jobs": ("cluster", "forbids", "jobs.batch is forbidden: cannot create resource jobs"),
+    "a policy denies Jobs": ("cluster", "forbids", 'admission webhook "policy" denied the request'),
+    "the quota is used up": ("cluster", "quota", 0),
+    "the quota is small": ("cluster", "quota", 2),
+    "pods are refused": ("cluster", "pod_refusal", "pods may not"),
+    "events are unreadable": ("cluster", "events_readable", False),
+    "receivers are away": ("postman", "away", True),
+}
+
+
+def pick(things: Sequence[T], number: int) -> T:
+    """Return one of `things`, whatever the number."""
+    return things[number % len(things)]
+
+
+class Machine(RuleBasedStateMachine):
+    """Everything that can happen, in any order."""
+
+    world: World
+
+    @initialize(slots=st.integers(1, 2), nodes=st.sampled_from([2, 3, 4, 5, 6, 1]), skew=skews, spec=specs)
+    def begin(self, slots: int, nodes: int, skew: float, spec: dict[str, Any]) -> None:
+        explored["examples"] += 1
+        self.world = World(nodes=nodes, slots=slots, skew=skew)
+        for index in range(0, nodes, 2):
+            self.world.cluster.change_node(f"node-{index}", labels={"pool": "a"})
+        self.world.advance(self.world.ask(spec))
+
+    @invariant()
+    def nothing_is_wrong(self) -> None:
+        explored["steps"] += 1
+        if hasattr(self, "world"):
+            self.world.judge()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        try:
+            if not self.world.wrong:
+                end(self.world)
+        finally:
+            explored["calls"] += self.world.calls
+            for instance in list(self.world.instances):
+                self.world.kill(instance)
+
+    def _task_ids(self) -> list[str]:
+        return [task.task_id for task in self.world.tasks()]
+
+    # --- callers
+
+    @precondition(lambda self: len(self.world.requests) < MOST_TASKS)
+    @rule(spec=specs, skew=skews, calls=calls)
+    def ask(self, spec: dict[str, Any], skew: float, calls: int) -> None:
+        self.world.advance(self.world.ask(spec, skew=skew), calls)
+
+    @rule(number=numbers, skew=skews, calls=calls)
+    def ask_again(self, number: int, skew: float, calls: int) -> None:
+        self.world.advance(self.world.ask_again(pick(self.world.requests, number), skew=skew), calls)
+
+    @precondition(lambda self: self.world.tasks())
+    @rule(number=numbers, skew=skews, calls=calls)
+    def cancel(self, number: int, skew: float, calls: int) -> None:
+        self.world.advance(self.world.cancel(pick(self._task_ids(), number), skew=skew), calls)
+
+    # --- instances
+
+    @precondition(lambda self: self.world.instances)
+    @rule(number=numbers, calls=calls)
+    def go_on(self, number: int, calls: int) -> None:
+        self.world.advance(pick(self.world.instances, number), calls)
+
+    @precondition(lambda self: self.world.instances)
+    @rule(number=numbers, calls=few, fault=faults)
+    def meet(self, number: int, calls: int, fault: Fault) -> None:
+        self.world.advance(pick(self.world.instances, number), calls, fault)
+
+    @precondition(lambda self: len(self._trackers()) < MOST_TRACKERS)
+    @rule(seconds=st.sampled_from([5.0, 50.0, 540.0]), skew=skews, calls=calls)
+    def track(self, seconds: float, skew: float, calls: int) -> None:
+        self.world.advance(self.world.track(seconds=seconds, skew=skew), calls)
+
+    @precondition(lambda self: self._trackers())
+    @rule(number=numbers, late=st.booleans())
+    def pods_are_heard_late(self, number: int, late: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        seat = pick(self._trackers(), number).seat
+        if seat and seat.last_watch:
+            seat.last_watch.pods_late = late
+
+    def _trackers(self) -> list[Instance]:
+        return [instance for instance in self.world.instances if instance.actor.name == "track"]
+
+    # --- messages
+
+    @precondition(lambda self: self.world.letters)
+    @rule(number=numbers, skew=skews, calls=calls)
+    def deliver(self, number: int, skew: float, calls: int) -> None:
+        if instance := self.world.deliver(pick(self.world.letters, number), skew=skew):
+            self.world.advance(instance, calls)
+
+    @precondition(lambda self: self.world.letters)
+    @rule(number=numbers)
+    def deliver_twice(self, number: int) -> None:
+        self.world.letters.append(copy_of(pick(self.world.letters, number)))
+
+    @precondition(lambda self: self.world.letters)
+    @rule(number=numbers)
+    def lose(self, number: int) -> None:
+        letter = pick(self.world.letters, number)
+        if not isinstance(letter.message, Notification) and letter.deliveries == 0:
+            # What was delivered before is in Pub/Sub's hands, and so is every notification that was sent.
+            self.world.letters.remove(letter)
+
+    @precondition(lambda self: any(letter.deliveries > 1 for letter in self.world.letters))
+    @rule(number=numbers)
+    def bury(self, number: int) -> None:
+        letters = [letter for letter in self.world.letters if letter.deliveries > 1]
+        pick(letters, number).dead = True
+
+    # --- time
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, 6.0, 12.0, 35.0, 61.0, 125.0, 700.0]))
+    def stand_still(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 3.0, 15.0, 70.0]), kubelets=st.booleans())
+    def run(self, seconds: float, kubelets: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        self.world.kubelets_work = kubelets
+        self.world.run(seconds)
+
+    # --- the cluster
+
+    def _node(self, number: int) -> str | None:
+        return pick(names, number) if (names := sorted(self.world.cluster._nodes)) else None
+
+    @rule(number=numbers)
+    def kubelet_works(self, number: int) -> None:
+        self.world.cluster.work(self._node(number))
+
+    @rule(number=numbers, image=st.sampled_from(IMAGES), trouble=st.sampled_from([*troubles]))
+    def image_breaks_on_a_node(self, number: int, image: str, trouble: str) -> None:
+        self.world.cluster.broken_on[self._node(number) or "", image] = troubles[trouble](image)
+
+    @rule(image=st.sampled_from(IMAGES), trouble=st.sampled_from([*troubles]))
+    def image_breaks(self, image: str, trouble: str) -> None:
+        self.world.cluster.broken[image] = troubles[trouble](image)
+
+    @rule()
+    def images_heal(self) -> None:
+        self.world.cluster.broken_on.clear()
+        self.world.cluster.broken.clear()
+
+    @rule(number=numbers, what=st.sampled_from(["evict", "gone", "replaced", "stuck", "silent", "cordoned", "back"]))
+    def node(self, number: int, what: str) -> None:
+        cluster, name = self.world.cluster, self._node(number)
+        if name is None:
+            return
+        match what:
+            case "evict":
+                cluster.evict(name)
+            case "gone":
+                cluster.remove_node(name)
+            case "replaced":
+                cluster.replace_node(name, f"uid-{number}-{len(cluster.created)}")
+            case "stuck":
+                cluster.stuck.add(name)
+            case "silent":
+                cluster.change_node(name, ready=False)
+                cluster.stuck.add(name)
+            case "cordoned":
+                cluster.change_node(name, schedulable=False)
+            case "back":
+                cluster.change_node(name, ready=True, schedulable=True)
+                cluster.stuck.discard(name)
+
+    @rule()
+    def watches_break(self) -> None:
+        self.world.cluster.break_watches()
+
+    # --- outages, which end when their time is over
+
+    @rule(outage=st.sampled_from([*outages]), seconds=st.sampled_from([1.0, 5.0, 20.0, 100.0, 400.0]))
+    def outage(self, outage: str, seconds: float) -> None:
+        self.world.break_for(seconds, outages[outage])
+
+
+def explore(examples: int, steps: int, *, seed: int | None = None, shrink: bool = True) -> None:
+    """Explore; the same every time without a seed.
+
+    Args:
+        examples: how many lives of the world.
+        steps: how much may happen in each, at most.
+        seed: where to look.
+        shrink: whether to make what goes wrong short before telling, which may take minutes.
+
+    Raises:
+        AssertionError: something went wrong; the notes say what led to it.
+    """
+    run_state_machine_as_test(
+        Machine if seed is None else seeded(seed)(Machine),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            derandomize=seed is None,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
+            report_multiple_bugs=False,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

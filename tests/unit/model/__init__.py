@@ -1,0 +1,1 @@
+"""The explorer, briefly, and the crash points one by one."""
