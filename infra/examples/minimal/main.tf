@@ -1,0 +1,47 @@
+# One cluster with an open DNS endpoint; callers are told apart by IAM alone.
+
+terraform {
+  required_providers {
+    google = { source = "hashicorp/google" }
+  }
+}
+
+provider "google" {
+  project = var.project_id
+  region  = var.region
+}
+
+variable "project_id" {
+  description = "The project."
+  type        = string
+}
+
+variable "region" {
+  description = "The region."
+  type        = string
+}
+
+variable "cluster" {
+  description = "projects/P/locations/L/clusters/C"
+  type        = string
+}
+
+module "ips" {
+  source = "../.."
+
+  project_id     = var.project_id
+  region         = var.region
+  source_archive = "${path.root}/ips.zip"
+  clusters       = { default = { gke = var.cluster } }
+  api_callers    = ["group:release-engineers@example.com"]
+}
+
+output "api_url" {
+  description = "Where the API answers."
+  value       = module.ips.api_url
+}
+
+output "kubernetes_bindings" {
+  description = "To be applied to the cluster."
+  value       = module.ips.kubernetes_bindings
+}
