@@ -1,4 +1,4 @@
-# Log-based metrics from the constant sentences that the functions log (tests/infra holds them against the code), and
+# Log-based metrics from the constant sentences that the functions log, and
 # alerts on these and on what Cloud Run and Pub/Sub measure themselves.
 
 locals {
