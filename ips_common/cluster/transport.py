@@ -190,8 +190,10 @@ class Transport:
                 result = await once(access, min(left, self.pace.attempt))
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 self._doubt(access)
-                problem = unreachable(self.cluster, call, error)
-                problem.__cause__ = error
+                if problem is None or not isinstance(error, TimeoutError):
+                    # A last attempt that the deadline cuts off says less than the one before it.
+                    problem = unreachable(self.cluster, call, error)
+                    problem.__cause__ = error
             else:
                 if not isinstance(result, Answer) or not result.passing:
                     return result
