@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Annotated
 
@@ -21,6 +22,9 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator
 from ips_common.models.release import Release, ReleasedImage, TaskRequest
 from ips_common.models.task import TaskSpec
 from ips_common.ports.store import IdempotencyKey
+
+DIGEST_LIFE = timedelta(days=30)
+"""How long a rule remembers an image: as long as the image's task is kept."""
 
 _CHARACTERS = re.compile(r"[A-Za-z0-9._*?/:\[\]-]+")
 _WILDCARD = re.compile(r"\*\*|\*|\?")
@@ -124,7 +128,7 @@ def _key(rule: ReleaseRule, release: Release, image: ReleasedImage) -> Idempoten
     event = () if image.digest else (release.topic.value, release.event_id)
     name = _hashed("rule", rule.name, image.reference, *event)
     # The rule may have been changed between two announcements; the first task stands.
-    return IdempotencyKey(name, name)
+    return IdempotencyKey(name, name, DIGEST_LIFE)
 
 
 def _hashed(*parts: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from ips_common.models.results import NodeState, Problem, Shard
@@ -25,12 +25,17 @@ class StoredShard:
     version: object
 
 
+KEY_LIFE = timedelta(hours=24)
+"""How long an idempotency key stands for its first task, unless it says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A caller's key and the fingerprint of the body it came with."""
+    """A key, the fingerprint of the body it came with, and how long it stands for its task."""
 
     key: str
     fingerprint: str
+    life: timedelta = KEY_LIFE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Store(Protocol):
     def create_task(self, task: Task, key: IdempotencyKey | None = None) -> tuple[Task, bool]:
         """Store a new task; returns it and True, or the first task of the same key, as it is now, and False.
 
-        A key stands for its task for a day from the task's creation.
+        A key stands for its task for `life` from the task's creation, but no longer than the task is kept.
 
         Raises:
             Conflict: the key was used with another body, or the task's id was.

@@ -8,7 +8,6 @@ from ips_common.errors import Conflict
 from ips_common.models.task import Task
 from ips_common.ports.store import IdempotencyKey
 from ips_common.store.commit import Commit, Document, Version, version_of
-from ips_common.store.retention import KEY_LIFE
 from ips_common.store.rpc import Rpc
 from ips_common.store.taskdoc import decode_task, plain_time
 
@@ -52,7 +51,7 @@ class Claim:
         document: Document = {
             "fingerprint": self._key.fingerprint,
             "taskId": self._task.task_id,
-            "expireAt": self._task.created_at + KEY_LIFE,
+            "expireAt": self._task.created_at + self._key.life,
         }
         if self._stale:
             commit.update(self._reference, self._stale, document)

@@ -31,7 +31,6 @@ from ips_common.store.lifecycle import (
     waits_for_slot,
 )
 from ips_common.store.page import list_nodes, node_start, parse_task_token, task_token
-from ips_common.store.retention import KEY_LIFE
 
 _TRANSITION_TRIES = 20
 
@@ -65,7 +64,7 @@ class MemoryStore(Store):
             if task.task_id in data.tasks:
                 raise Conflict(f"task {task.task_id} exists")
             if key is not None:
-                data.keys[key.key] = (key.fingerprint, task.task_id, task.created_at + KEY_LIFE)
+                data.keys[key.key] = (key.fingerprint, task.task_id, task.created_at + key.life)
             self._write(data, None, task)
             return task, True
 

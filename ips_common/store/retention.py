@@ -4,9 +4,6 @@ from datetime import datetime, timedelta
 
 from ips_common.models.task import Task
 
-KEY_LIFE = timedelta(hours=24)
-"""How long a caller's idempotency key stands for its first task."""
-
 RETENTION = timedelta(days=30)
 """How long a finished task can be read, unless configured."""
 

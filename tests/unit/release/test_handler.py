@@ -20,8 +20,8 @@ from ips_common.models.image_rule import AllowedImages
 from ips_common.models.message import BatchMessage
 from ips_common.models.task import PendingReason, TaskStatus
 from ips_common.releases.memory import MemoryReleases
+from ips_common.rules import DIGEST_LIFE
 from ips_common.store.memory import MemoryStore
-from ips_common.store.retention import KEY_LIFE
 from tests.unit.release.conftest import Desk
 from tests.unit.release.events import (
     CART,
@@ -77,10 +77,10 @@ def test_a_tag_without_a_digest_counts_each_time_it_is_announced_and_once_each()
     assert len(desk.tasks) == 2
 
 
-def test_a_digest_is_remembered_for_a_day() -> None:
+def test_a_digest_is_remembered_as_long_as_its_task_is_kept() -> None:
     desk = Desk()
     desk.receive(PUSHED)
-    desk.now += KEY_LIFE - timedelta(seconds=3)
+    desk.now += DIGEST_LIFE - timedelta(seconds=3)
     desk.receive(PUSHED)
     assert len(desk.tasks) == 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ips_common.models.release import ReleaseTopic
-from ips_common.store.retention import KEY_LIFE
+from ips_common.ports.store import KEY_LIFE
 from ips_common.topology import Subscription, load_topology
 
 OWN = load_topology(Path(__file__).resolve().parents[3] / "infra" / "topology.yaml")
