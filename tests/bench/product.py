@@ -18,7 +18,7 @@ from deploy.local.stack import Stack
 from tests.bench.bare import Login
 from tests.contract.relay import Relay, relaying
 
-FUNCTIONS = ("api", "batch", "tracker", "notify")
+FUNCTIONS = ("api", "batch", "tracker", "notify", "release")
 
 
 @dataclass

@@ -14,7 +14,7 @@ from ips_common.models.message import BatchMessage, Kick
 from ips_common.ports.store import Store
 from tests.chaos.proxy import Proxy
 
-FUNCTIONS = ("api", "batch", "tracker", "notify")
+FUNCTIONS = ("api", "batch", "tracker", "notify", "release")
 
 
 @dataclass
