@@ -79,6 +79,13 @@ def counting(counter: Path, **status: str) -> dict[str, Any]:
     return {"exec": {"apiVersion": credential["apiVersion"], "command": sys.executable, "args": ["-c", program]}}
 
 
+def put(path: Path, content: bytes) -> None:
+    """Replace a file as the kubelet does, at once: a reader never sees half of it."""
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
 def reach(path: Path, *, seconds: float = 10) -> None:
     cluster = KubernetesCluster("here", KubeconfigCredentials(str(path)), "ips", pace=FAST)
     try:
@@ -156,7 +163,7 @@ def test_a_token_file_is_read_again_when_its_token_is_refused(api: Api, tmp_path
     def answer(request: Request) -> Reply:
         if request.headers["Authorization"] == "Bearer new":
             return a_list()
-        token.write_text("new", encoding="utf-8")
+        put(token, b"new")
         return refusal(401, "Unauthorized")
 
     api.on("GET", JOBS, answer)
@@ -258,7 +265,7 @@ def test_an_authority_that_was_replaced_in_its_file_is_read_again(secure: Api, t
     cluster = KubernetesCluster("here", KubeconfigCredentials(str(path)), "ips", pace=FAST)
     with pytest.raises(ClusterUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         cluster.ready(0.3)
-    other.write_bytes((tmp_path / "server.crt").read_bytes())
+    put(other, (tmp_path / "server.crt").read_bytes())
 
     cluster.ready(5)
 
@@ -290,7 +297,7 @@ def test_the_token_of_a_pod_is_read_again_when_the_old_one_is_refused(secure: Ap
     cluster = KubernetesCluster("here", InClusterCredentials(account), "ips", pace=FAST)
     cluster.ready(5)
     valid = "new"
-    (account / "token").write_text("new", encoding="utf-8")
+    put(account / "token", b"new")
 
     cluster.ready(5)
 
@@ -305,7 +312,7 @@ def test_the_authority_of_a_pod_is_read_again_when_it_no_longer_fits(
     cluster = KubernetesCluster("here", InClusterCredentials(account), "ips", pace=FAST)
     with pytest.raises(ClusterUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         cluster.ready(0.3)
-    (account / "ca.crt").write_bytes(authority[0].read_bytes())
+    put(account / "ca.crt", authority[0].read_bytes())
 
     cluster.ready(5)
 
