@@ -1,9 +1,10 @@
 """What a message to the tracker asks for."""
 
 import logging
+from collections.abc import Mapping
 
 from functions.tracker.runner import Runner
-from ips_common.errors import TaskNotFound
+from ips_common.errors import MalformedMessage, TaskNotFound
 from ips_common.finishing import given_up
 from ips_common.models.message import BatchMessage, Kick, Notification, Tick
 from ips_common.models.results import Problem, Reason
@@ -13,6 +14,28 @@ from ips_common.ports.cluster import Clusters
 from ips_common.ports.store import BatchReport, Store
 
 logger = logging.getLogger(__name__)
+
+SOURCE = "CloudPubSubDeadLetterSourceSubscription"
+"""The attribute in which Pub/Sub says whose dead letter a message is."""
+
+_SOURCES = {BatchMessage: "ips-batches-push", Notification: "ips-notifications-push"}
+
+
+def check_source(
+    message: BatchMessage | Notification | Kick | Tick, attributes: Mapping[str, str], *, dead: bool
+) -> None:
+    """Check that a message came the way its kind comes.
+
+    Dead letters of all subscriptions share a topic, and others may publish to release topics: what they wrote must not
+    pass for a batch that failed.
+
+    Raises:
+        MalformedMessage: it came another way.
+    """
+    expected = _SOURCES.get(type(message))
+    found = attributes.get(SOURCE, "").rpartition("/")[2] if dead else None
+    if found != expected:
+        raise MalformedMessage(f"a {message.kind} message from {found or 'no dead letters'} is not believed")
 
 
 def handle(message: Kick | Tick, *, runner: Runner, clusters: Clusters, seconds: float) -> None:

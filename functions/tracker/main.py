@@ -6,7 +6,7 @@ from functools import cache
 import flask
 import functions_framework
 
-from functions.tracker.handler import bury, bury_notification, handle
+from functions.tracker.handler import bury, bury_notification, check_source, handle
 from functions.tracker.ports import Pace, Ports
 from functions.tracker.runner import Runner, draining
 from ips_common import push
@@ -36,6 +36,7 @@ def _runner() -> Runner:
 
 def _handle(delivery: Delivery) -> None:
     message = delivery.message
+    check_source(message, delivery.attributes, dead=delivery.dead)
     match message:
         case Kick() | Tick():
             track: Kick | Tick | None = message
