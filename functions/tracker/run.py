@@ -10,14 +10,16 @@ from datetime import datetime, timedelta
 from threading import Event, Lock
 
 from functions.tracker.board import Board
+from functions.tracker.cleaning import clean
 from functions.tracker.notices import send_overdue
 from functions.tracker.ports import Pace, Ports
 from functions.tracker.progress import work
+from functions.tracker.strays import Strays
 from ips_common import logs
 from ips_common.errors import ClusterUnavailable, IPSError, StaleVersion, TaskNotFound, TemporaryError
 from ips_common.launch import launch
 from ips_common.models.task import PendingReason, Task, TaskStatus
-from ips_common.observe import JobSeen, Observation, PodSeen
+from ips_common.observe import Observation
 from ips_common.ports.cluster import Cluster, Lost, Synced, Watch, WatchEvent
 from ips_common.ports.store import StoredTask
 
@@ -26,7 +28,6 @@ logger = logging.getLogger(__name__)
 LONGEST_PAUSE = timedelta(seconds=1)
 NEW_TASK_PATIENCE = timedelta(seconds=5)
 """How long a new task is left to the function that accepted it."""
-MOST_REMEMBERED = 10_000
 
 
 class ClusterRun:
@@ -50,7 +51,7 @@ class ClusterRun:
         self._pace = pace
         self._stop = stop
         self._boards: dict[str, Board] = {}
-        self._over: dict[str, TaskStatus | None] = {}
+        self._strays = Strays(name, ports.clusters)
         self._synced_at: datetime | None = None
         self._away = False
         self._reload_at = ports.clock()
@@ -150,7 +151,6 @@ class ClusterRun:
 
     def _take(self, events: Sequence[WatchEvent]) -> None:
         parked, self._parked = self._parked, []
-        strays: list[JobSeen | PodSeen] = []
         now = self._ports.clock()
         for event in (*parked, *events):
             if isinstance(event, Synced):
@@ -160,14 +160,13 @@ class ClusterRun:
                 logger.warning("watch lost, results may be late", extra={"error": event.message})
             elif board := self._board_of(event):
                 board.see(event, now)
-            elif isinstance(event, JobSeen | PodSeen) and self._is_stray(event):
-                strays.append(event)
-        if strays:
-            self._sweep(strays)
+            else:
+                self._strays.see(event, now)
+        self._strays.sweep(now)
 
     def _board_of(self, event: Observation) -> Board | None:
         task_id = event.key.task_id
-        if not (task_id in self._boards or task_id in self._over or task_id in self._waiting):
+        if not (task_id in self._boards or self._strays.knows(task_id) or task_id in self._waiting):
             try:
                 self._meet(task_id)
             except TemporaryError as error:
@@ -182,39 +181,17 @@ class ClusterRun:
             stored = self._ports.store.task(task_id)
         except TaskNotFound:
             # Another installation's, perhaps: what is not ours is left alone.
-            self._remember(task_id, None)
+            self._strays.remember(task_id, None)
             return
         if stored.task.spec.cluster != self.name:
-            self._remember(task_id, None)
+            self._strays.remember(task_id, None)
             return
         self._review(stored)
         if stored.task.status.final:
-            self._remember(task_id, stored.task.status)
+            self._strays.remember(task_id, stored.task.status)
         elif task_id not in self._boards:
             # What is seen of a task that waits is of an attempt that is over: one look until the next beat will do.
             self._waiting.add(task_id)
-
-    def _is_stray(self, event: JobSeen | PodSeen) -> bool:
-        """Whether this is a live Job or DaemonSet of a task that is over: it was created just as the task ended."""
-        lives = not event.finished if isinstance(event, JobSeen) else event.daemonset
-        return lives and not event.terminating and self._over.get(event.key.task_id) is not None
-
-    def _sweep(self, strays: Sequence[JobSeen | PodSeen]) -> None:
-        names = [seen.name for seen in strays if isinstance(seen, JobSeen)]
-        sets = {seen.key.task_id for seen in strays if isinstance(seen, PodSeen)}
-        logger.info("deleting Jobs of tasks that are over", extra={"jobs": len(names), "daemonSets": len(sets)})
-        try:
-            cluster = self._ports.clusters.get(self.name)
-            cluster.delete_named_jobs(names)
-            for task_id in sets:
-                cluster.delete_daemonsets(task_id)
-        except IPSError as error:
-            logger.warning("Jobs of tasks that are over not deleted", extra={"error": str(error)})
-
-    def _remember(self, task_id: str, status: TaskStatus | None) -> None:
-        while len(self._over) >= MOST_REMEMBERED:
-            del self._over[next(iter(self._over))]
-        self._over[task_id] = status
 
     # --- what others may have changed
 
@@ -333,7 +310,7 @@ class ClusterRun:
 
     def _idle(self, now: datetime) -> bool:
         """Whether nothing was left to do for long enough."""
-        if self._open_elsewhere or self._kicked:
+        if self._open_elsewhere or self._kicked or self._strays.waiting:
             self._idle_since = None
             self._last_look = False
             return False
@@ -370,22 +347,10 @@ class ClusterRun:
 
     def _clean(self, stored: StoredTask) -> StoredTask:
         """Delete the Jobs that a task, or its attempt, leaves behind."""
-        task = stored.task
         try:
-            cluster = self._ports.clusters.get(self.name)
-            if task.is_daemonset:
-                cluster.delete_daemonsets(task.task_id)
-                if cluster.has_daemonsets(task.task_id):
-                    return stored
-            elif task.status is TaskStatus.CANCELLED:
-                cluster.delete_jobs(task.task_id)
-                if cluster.has_jobs(task.task_id):
-                    return stored
-            else:
-                cluster.delete_jobs(task.task_id, unfinished_only=True)
-            return self._ports.store.save(stored, task.model_copy(update={"cleanup": False}))[0]
+            return clean(stored, self._ports.clusters.get(self.name), self._ports.store)
         except StaleVersion:
-            return self._ports.store.task(task.task_id)
+            return self._ports.store.task(stored.task.task_id)
         except IPSError as error:
             self._away = isinstance(error, ClusterUnavailable)
             logger.warning("Jobs not deleted yet", extra={"error": str(error)})
