@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 # Python only looks for the project's packages in the repository itself.
 export PYTHONPATH := $(CURDIR)
-COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
+COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header pyproject.toml
 
 .PHONY: help setup check test demo run golden bench chaos model requirements clean
 
