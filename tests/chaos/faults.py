@@ -12,7 +12,7 @@ from ips_common.bus.pubsub import PubSubBus
 from ips_common.errors import IPSError
 from ips_common.models.message import BatchMessage, Kick
 from ips_common.ports.store import Store
-from tests.chaos.proxy import Proxy
+from tests.relay import Relay
 
 FUNCTIONS = ("api", "batch", "tracker", "notify", "release")
 
@@ -23,8 +23,8 @@ class Faults:
 
     stack: Stack
     cluster: RunningCluster
-    firestore: Proxy
-    pubsub: Proxy
+    firestore: Relay
+    pubsub: Relay
     store: Store
     bus: PubSubBus
     random: Random
@@ -61,9 +61,9 @@ class Faults:
         return f"kill -9 {name}"
 
     def _cut(self) -> str:
-        proxy = self.random.choice((self.firestore, self.pubsub))
-        proxy.cut()
-        return f"connections to {'Firestore' if proxy is self.firestore else 'Pub/Sub'} cut"
+        relay = self.random.choice((self.firestore, self.pubsub))
+        relay.cut()
+        return f"connections to {'Firestore' if relay is self.firestore else 'Pub/Sub'} cut"
 
     def _redeliver(self) -> str:
         """Publish again what was published before, or might be: any batch of any task, any kick."""

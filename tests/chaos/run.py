@@ -24,9 +24,9 @@ from ips_common.store.client import firestore_client
 from ips_common.store.firestore import FirestoreStore
 from tests.chaos.faults import Faults
 from tests.chaos.promises import violations
-from tests.chaos.proxy import proxied
 from tests.chaos.receiver import Receiver, receiving
 from tests.integration.access import Kube, request
+from tests.relay import relayed
 
 SCENARIO = "kubelet: {bandwidth_mib: 400, node_status_seconds: 2, backoff_scale: 0.2}\nquarantine_seconds: 3\n"
 QUIET_SECONDS = 240
@@ -71,12 +71,12 @@ def run(
         with (
             running_emulator(FIRESTORE, path / "firestore") as firestore,
             running_emulator(PUBSUB, path / "pubsub") as pubsub,
-            proxied(firestore) as firestore_proxy,
-            proxied(pubsub) as pubsub_proxy,
+            relayed(firestore) as firestore_relay,
+            relayed(pubsub) as pubsub_relay,
             Stack(
                 nodes=nodes,
                 scenario=path / "scenario.yaml",
-                emulators={"firestore": firestore_proxy.address, "pubsub": pubsub_proxy.address},
+                emulators={"firestore": firestore_relay.address, "pubsub": pubsub_relay.address},
                 env={
                     "MAX_CONCURRENT_TASKS": "4",
                     "IPS_PULL_GRACE_SECONDS": "10",
@@ -88,7 +88,7 @@ def run(
                 bus = PubSubBus(stack.project)
             store = FirestoreStore(client)
             cluster = reach(stack.folders.cluster)
-            faults = Faults(stack, cluster, firestore_proxy, pubsub_proxy, store, bus, random, nodes)
+            faults = Faults(stack, cluster, firestore_relay, pubsub_relay, store, bus, random, nodes)
             ids = _storm(stack, faults, random, hook, tasks, seconds, tell)
             faults.stop()
             _settle(store, ids, receiver, tell)

@@ -13,7 +13,7 @@ from deploy.local.cluster.running import RunningCluster, running_cluster
 from deploy.local.stack import Stack
 from deploy.local.target import simulated_target
 from tests.integration.access import Kube, Tasks, request, until
-from tests.integration.frost import Frost, frosted
+from tests.relay import Relay, relayed
 from tests.unit.cluster_adapter.google import Google, described, google
 
 NODES = 6
@@ -21,10 +21,10 @@ BY_ADDRESS = "projects/acme/locations/europe-west1/clusters/by-address"
 BY_NAME = "projects/acme/locations/europe-west1/clusters/by-name"
 
 
-def through(cluster: RunningCluster, relay: Frost, folder: Path, name: str) -> dict[str, str]:
+def through(cluster: RunningCluster, relay: Relay, folder: Path, name: str) -> dict[str, str]:
     """The cluster's entry in the configuration, reached through a relay."""
     content = yaml.safe_load(cluster.kubeconfig.read_text())
-    content["clusters"][0]["cluster"]["server"] = relay.url
+    content["clusters"][0]["cluster"]["server"] = f"https://{relay.address}"
     path = folder / name
     path.write_text(yaml.safe_dump(content))
     return {"kubeconfig": str(path), "context": "ips"}
@@ -50,7 +50,8 @@ class Land:
             self.google.knows(BY_ADDRESS, described(ip=host, authority=far.authority.read_bytes()))
             dns = host.replace("127.0.0.1", "localhost")
             self.google.knows(BY_NAME, described(dns=dns, external=True, ip_enabled=False))
-            self.frost, self.batch_frost = started(frosted(cold.url)), started(frosted(cold.url))
+            place = cold.url.removeprefix("https://")
+            self.frost, self.batch_frost = started(relayed(place)), started(relayed(place))
             refused = yaml.safe_load(home.kubeconfig.read_text())
             for user in refused["users"]:
                 user["user"]["token"] = "not-a-token"
@@ -106,8 +107,8 @@ def running(
 @pytest.fixture
 def land(running: Land) -> Iterator[Land]:
     yield running
-    running.frost.thaw()
-    running.batch_frost.thaw()
+    running.frost.mend()
+    running.batch_frost.mend()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_a_cluster_that_hangs_in_the_middle_of_its_batches_slows_no_other(land: 
             assert land.tasks.finished(task["taskId"], 45)["status"] == "completed"
 
     assert {land.tasks.get(task["taskId"])["status"] for task in hanging} == {"running"}
-    land.batch_frost.thaw()
+    land.batch_frost.mend()
     for task in hanging:
         done = land.tasks.finished(task["taskId"], 180)
         assert (done["status"], done["progress"]["completedNodes"]) == ("completed", NODES)
@@ -188,8 +189,8 @@ def test_tasks_of_a_cluster_that_is_away_wait_for_it_and_begin_by_themselves(lan
             task = land.tasks.create(f"registry.example/apart/{number}:1", cluster=name, batchSize=2)
             assert land.tasks.finished(task["taskId"], 45)["status"] == "completed"
 
-    land.frost.thaw()
-    land.batch_frost.thaw()
+    land.frost.mend()
+    land.batch_frost.mend()
     for task in waiting:
         if task["cluster"] == "cold":
             assert land.tasks.finished(task["taskId"], 120)["status"] == "completed"
