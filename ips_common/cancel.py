@@ -4,7 +4,7 @@ import logging
 from datetime import datetime
 
 from ips_common.errors import BusUnavailable, ClusterRefused, ClusterUnavailable, InvalidRequest
-from ips_common.finishing import notifications
+from ips_common.finishing import log_end, notifications
 from ips_common.models.message import Kick, Outgoing
 from ips_common.models.task import Task
 from ips_common.ports.bus import Bus
@@ -26,6 +26,7 @@ def cancel(task_id: str, *, store: Store, bus: Bus, clusters: Clusters, now: dat
         TaskFinished: it has ended another way.
     """
     task = store.transition(task_id, lambda task: cancelled(task, now)).task
+    log_end(task, now)
     outgoing: list[Outgoing] = [*notifications(task)]
     if task.cleanup:
         _delete_jobs(task, clusters)

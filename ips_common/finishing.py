@@ -4,11 +4,14 @@ Every end of a task is made by `finish`, so none is left untold. The notificatio
 that the task has ended and that its webhook is due are the same write.
 """
 
+import logging
 from datetime import datetime, timedelta
 
 from ips_common.models.message import Notification
 from ips_common.models.task import Task, TaskStatus
 from ips_common.models.webhook import MAX_ERROR, Webhook, WebhookState
+
+logger = logging.getLogger(__name__)
 
 NOTICE_PATIENCE = timedelta(seconds=30)
 """How long the first sending of a notification is trusted; longer than one delivery may take."""
@@ -28,6 +31,27 @@ def finish(task: Task, status: TaskStatus, now: datetime, error_message: str | N
             "webhook": webhook,
         }
     )
+
+
+def log_end(task: Task, now: datetime) -> None:
+    """Log that a task, as it is stored now, ended at `now`; nothing if it goes on, or ended at another time.
+
+    Whoever stores an end calls this. Metrics and alerts count the entry by its `status` (`infra/monitoring.tf`).
+    """
+    if not task.status.final or task.finished_at != now:
+        return
+    fields = {
+        "taskId": task.task_id,
+        "cluster": task.spec.cluster,
+        "requestId": task.request_id,
+        "status": task.status.value,
+        "attempt": task.attempt,
+        "completed": task.completed_nodes,
+        "failed": task.failed_nodes,
+        "seconds": round((now - task.created_at).total_seconds(), 3),
+        "error": task.error_message,
+    }
+    logger.info("task ended", extra={name: value for name, value in fields.items() if value is not None})
 
 
 def notifications(task: Task) -> list[Notification]:

@@ -8,7 +8,7 @@ import logging
 from datetime import datetime
 
 from ips_common.errors import BusUnavailable, ClusterRefused, ClusterUnavailable, SlotsFull, StaleVersion
-from ips_common.finishing import notifications
+from ips_common.finishing import log_end, notifications
 from ips_common.models.message import BatchMessage, Kick, Outgoing
 from ips_common.models.task import PendingReason, PullStrategy, Task, TaskSpec, TaskStatus, queue_order
 from ips_common.planning import Plan, begin, begin_retry, fail, plan, wait_for, wanted_images
@@ -74,11 +74,13 @@ def launch(stored: StoredTask, *, store: Store, bus: Bus, clusters: Clusters, no
     except ClusterRefused as error:
         failed = fail(stored.task, f"the cluster refuses to list its nodes: {error}", now)
         ended = _save(store, stored, failed)
+        log_end(ended.task, now)
         announce(bus, ended.task)
         return ended
     except StaleVersion:
         # Somebody else started or cancelled it meanwhile.
         return store.task(stored.task.task_id)
+    log_end(begun[0].task, now)
     announce(bus, begun[0].task, begun[1])
     return begun[0]
 

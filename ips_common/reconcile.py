@@ -129,7 +129,7 @@ def _attempt_over(task: Task, now: datetime) -> Step:
         # Jobs go by their TTL; a DaemonSet stays until somebody deletes it.
         cleanup = task.failed_nodes > 0 or task.is_daemonset
         over = finish(task, TaskStatus.COMPLETED, now).model_copy(update={"cleanup": cleanup})
-        return Step(over, reason="every node is settled")
+        return Step(over)
     if task.attempt < task.spec.max_retries and task.failed_nodes > task.lasting_failures:
         waiting = {
             "status": TaskStatus.PENDING,
@@ -138,8 +138,7 @@ def _attempt_over(task: Task, now: datetime) -> Step:
             "cleanup": True,
         }
         return Step(task.model_copy(update=waiting), reason="below the threshold, retries are left")
-    failed = fail(task, _below(task), now).model_copy(update={"cleanup": True})
-    return Step(failed, reason="below the threshold")
+    return Step(fail(task, _below(task), now).model_copy(update={"cleanup": True}))
 
 
 def retry_delay(task: Task) -> timedelta:

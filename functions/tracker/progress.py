@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functions.tracker.board import Board, OpenNode
 from functions.tracker.ports import Ports
 from ips_common.errors import BusUnavailable, ClusterRefused
-from ips_common.finishing import notifications
+from ips_common.finishing import log_end, notifications
 from ips_common.models.message import Outgoing
 from ips_common.models.results import Problem, Reason
 from ips_common.models.task import OpenBatch, Task
@@ -187,8 +187,8 @@ def _abandon(board: Board, problem: Problem, words: str, ports: Ports, now: date
     failed, settled = abandon(task, [item.shard for item in folded], problem, words, now)
     changed = [StoredShard(new, old.version) for old, new in zip(stored, settled, strict=True) if new is not old.shard]
     _save(board, failed, changed, ports)
+    log_end(failed, now)
     _publish(ports, notifications(failed))
-    logger.info("task failed", extra={"error": words})
 
 
 def _write(board: Board, cluster: Cluster, ports: Ports, now: datetime) -> None:
@@ -200,12 +200,12 @@ def _write(board: Board, cluster: Cluster, ports: Ports, now: datetime) -> None:
     settled, leftovers = board.settled(), board.leftovers()
     step = advance(task, settled, now)
     _save(board, step.task, shards, ports)
+    log_end(step.task, now)
     _publish(ports, [*step.messages, *notifications(step.task)])
     if step.reason:
         logger.info(
             step.reason,
             extra={
-                "status": step.task.status.value,
                 "batches": [message.batch for message in step.messages],
                 "completed": step.task.completed_nodes,
                 "failed": step.task.failed_nodes,
