@@ -1,0 +1,1 @@
+"""What callers of IPS run: files to take along, of nothing but the standard library."""
