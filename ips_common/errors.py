@@ -20,6 +20,7 @@
         ├── ClusterRefused          the API server understood and said no
         ├── ReleaseNotFound         Cloud Deploy knows no such release
         ├── MalformedMessage        a Pub/Sub message that can never be handled
+        ├── UnreadableDocument      what is stored makes no sense to this version of IPS
         └── ConfigError             names the variable
 
 Adapters translate foreign errors once, at their edge, `from` the original. Functions need only the two branches:
@@ -177,6 +178,12 @@ class MalformedMessage(PermanentError):
     """A Pub/Sub message that can never be handled."""
 
     code = "malformed-message"
+
+
+class UnreadableDocument(PermanentError):
+    """What is stored makes no sense to this version of IPS; the message names the document and quotes nothing of it."""
+
+    code = "unreadable-document"
 
 
 class ConfigError(PermanentError):

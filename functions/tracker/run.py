@@ -16,10 +16,18 @@ from functions.tracker.ports import Pace, Ports
 from functions.tracker.progress import work
 from functions.tracker.strays import Strays
 from ips_common import logs
-from ips_common.errors import ClusterUnavailable, IPSError, StaleVersion, TaskNotFound, TemporaryError
+from ips_common.errors import (
+    ClusterUnavailable,
+    IPSError,
+    StaleVersion,
+    TaskNotFound,
+    TemporaryError,
+    UnreadableDocument,
+)
 from ips_common.launch import launch
 from ips_common.models.task import PendingReason, Task, TaskStatus
 from ips_common.observe import Observation
+from ips_common.planning import fail
 from ips_common.ports.cluster import Cluster, Lost, Synced, Watch, WatchEvent
 from ips_common.ports.store import StoredTask
 
@@ -179,6 +187,10 @@ class ClusterRun:
         """Look up the task of an observation that no board is for: it may have begun a moment ago."""
         try:
             stored = self._ports.store.task(task_id)
+        except UnreadableDocument as error:
+            logger.error("task left out", extra={"error": str(error)})  # noqa: TRY400 - no bug of ours
+            self._strays.remember(task_id, None)
+            return
         except TaskNotFound:
             # Another installation's, perhaps: what is not ours is left alone.
             self._strays.remember(task_id, None)
@@ -232,7 +244,7 @@ class ClusterRun:
     def _reload_one(self, task_id: str) -> None:
         try:
             stored = self._ports.store.task(task_id)
-        except TaskNotFound:
+        except (TaskNotFound, UnreadableDocument):
             return
         if stored.task.spec.cluster == self.name:
             self._review(stored)
@@ -248,11 +260,10 @@ class ClusterRun:
             stored = send_overdue(stored, self._ports)
             if self._may_start(stored.task):
                 stored = self._launch(stored)
-            task = stored.task
-            if task.status is TaskStatus.RUNNING:
-                self._put_up(stored)
-            else:
-                self._forget(task.task_id)
+            if stored.task.status is TaskStatus.RUNNING:
+                stored = self._put_up(stored)
+            if stored.task.status is not TaskStatus.RUNNING:
+                self._forget(stored.task.task_id)
 
     def _may_start(self, task: Task) -> bool:
         now = self._ports.clock()
@@ -291,18 +302,32 @@ class ClusterRun:
                 self._put_up(started)
         return False
 
-    def _put_up(self, stored: StoredTask) -> None:
+    def _put_up(self, stored: StoredTask) -> StoredTask:
+        """Look after a running task from now on; returns it as it stands, which is failed if that is impossible."""
         task = stored.task
         old = self._boards.get(task.task_id)
         if old and old.stored.version == stored.version:
-            return
+            return stored
         places = sorted({task.shard_of(batch.number) for batch in task.open_batches})
-        shards = self._ports.store.shards(task.task_id, [(task.attempt, index) for index in places])
+        try:
+            shards = self._ports.store.shards(task.task_id, [(task.attempt, index) for index in places])
+        except UnreadableDocument as error:
+            return self._give_up(stored, str(error))
         board = Board(stored, shards, self._pace.patience)
         if old and old.task.attempt == task.attempt:
             board.recall(old)
         board.check_reports = True
         self._boards[task.task_id] = board
+        return stored
+
+    def _give_up(self, stored: StoredTask, words: str) -> StoredTask:
+        """Fail a task whose nodes cannot be read: it would hold its slot for ever."""
+        logger.error("task cannot be tracked", extra={"error": words})
+        failed = fail(stored.task, words, self._ports.clock()).model_copy(update={"cleanup": True})
+        try:
+            return self._ports.store.save(stored, failed)[0]
+        except StaleVersion:
+            return self._ports.store.task(stored.task.task_id)
 
     def _forget(self, task_id: str) -> None:
         self._boards.pop(task_id, None)

@@ -8,6 +8,7 @@ from ips_common.errors import Conflict
 from ips_common.models.task import Task
 from ips_common.ports.store import IdempotencyKey
 from ips_common.store.commit import Commit, Document, Version, version_of
+from ips_common.store.reading import reading
 from ips_common.store.rpc import Rpc
 from ips_common.store.taskdoc import decode_task, plain_time
 
@@ -33,7 +34,10 @@ def keyed_task(rpc: Rpc, key: IdempotencyKey, snapshot: "DocumentSnapshot[Any]",
     if document["fingerprint"] != key.fingerprint:
         raise Conflict("the idempotency key was used with another body")
     task = rpc.get(rpc.client.document("tasks", document["taskId"]))
-    return decode_task(task.to_dict() or {}) if task.exists else None
+    if not task.exists:
+        return None
+    with reading(task.reference.path):
+        return decode_task(task.to_dict() or {})
 
 
 class Claim:

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ips_common.models.results import Shard
 from ips_common.models.task import Task
 from ips_common.ports.store import BatchReport, StoredShard
-from ips_common.store.commit import Commit, Document, Version, own_version, version_of
+from ips_common.store.commit import Commit, Document, own_version, version_of
 from ips_common.store.page import NodePlace
+from ips_common.store.reading import reading
 from ips_common.store.reportdoc import decode_report, encode_report
 from ips_common.store.retention import shard_expiry
 from ips_common.store.rpc import Rpc
 from ips_common.store.sharddoc import COMMIT_BUDGET, MESSAGE_BUDGET, decode_shard, encode_shard
 
 if TYPE_CHECKING:
-    from google.cloud.firestore_v1 import DocumentReference
+    from google.cloud.firestore_v1 import DocumentReference, DocumentSnapshot
 
 _SHARDS_PER_READ = 10
 """Shards read at a time when nodes are listed: 1,000 nodes."""
@@ -45,7 +46,7 @@ class ShardList:
     def read(self, task_id: str, indexes: Sequence[tuple[int, int]]) -> Sequence[StoredShard]:
         """See `Store.shards`."""
         references = [self._shard(task_id, attempt, index) for attempt, index in indexes]
-        return [_stored(version_of(snapshot)) for snapshot in self._rpc.get_all(references)]
+        return [_stored(snapshot) for snapshot in self._rpc.get_all(references)]
 
     def read_from(self, task_id: str, place: NodePlace) -> Iterator[StoredShard]:
         """Read a task's shards in order from a place on, a few at a time and only while they are asked for."""
@@ -53,7 +54,7 @@ class ShardList:
         query = start.parent.order_by("__name__").limit(_SHARDS_PER_READ)
         page = self._rpc.query(f"shards of task {task_id}", query.start_at({"__name__": start}))
         while page:
-            yield from (_stored(version_of(snapshot)) for snapshot in page)
+            yield from (_stored(snapshot) for snapshot in page)
             if len(page) < _SHARDS_PER_READ:
                 return
             rest = query.start_after({"__name__": page[-1].reference})
@@ -69,7 +70,7 @@ class ShardList:
     def reports(self, task_id: str, batches: Sequence[tuple[int, int]]) -> Sequence[BatchReport]:
         """See `Store.reports`."""
         references = [self._report(task_id, attempt, batch) for attempt, batch in batches]
-        return [decode_report(snapshot.to_dict() or {}) for snapshot in self._rpc.get_all(references)]
+        return [_reported(snapshot) for snapshot in self._rpc.get_all(references)]
 
     def _document(self, task: Task, shard: Shard, message_budget: int) -> Document:
         expires = shard_expiry(task, self._clock(), self._retention)
@@ -83,5 +84,12 @@ class ShardList:
         return self._rpc.client.document("tasks", task_id, "reports", f"{attempt}-{batch}")
 
 
-def _stored(version: Version) -> StoredShard:
-    return StoredShard(decode_shard(version.document), version)
+def _stored(snapshot: "DocumentSnapshot[Any]") -> StoredShard:
+    version = version_of(snapshot)
+    with reading(snapshot.reference.path):
+        return StoredShard(decode_shard(version.document), version)
+
+
+def _reported(snapshot: "DocumentSnapshot[Any]") -> BatchReport:
+    with reading(snapshot.reference.path):
+        return decode_report(snapshot.to_dict() or {})
