@@ -41,12 +41,17 @@ class Received(Protocol):
 D = TypeVar("D", bound=Received)
 
 
-def receive(request: flask.Request, handle: Callable[[Delivery], None]) -> Answer:
+def receive(request: flask.Request, handle: Callable[[Delivery], None], *, dead_letters: bool = False) -> Answer:
     """Handle one push of a message of our own and say whether Pub/Sub is to deliver it again.
 
-    What cannot be read is dropped: nobody but IPS publishes these, and what is lost is sent again.
+    Args:
+        request: the push.
+        handle: what to do with its message.
+        dead_letters: whether the subscription has a dead-letter topic. What can never be handled is then left to it,
+            where it can be looked at; on any other subscription it is dropped, or it would come back for ever.
     """
-    return _receive(request, lambda: parse_push(request.get_data()), handle, ACKNOWLEDGED)
+    hopeless = NOT_UNDERSTOOD if dead_letters else ACKNOWLEDGED
+    return _receive(request, lambda: parse_push(request.get_data()), handle, malformed=hopeless, refused=hopeless)
 
 
 def receive_foreign(request: flask.Request, handle: Callable[[RawDelivery], None]) -> Answer:
@@ -56,10 +61,18 @@ def receive_foreign(request: flask.Request, handle: Callable[[RawDelivery], None
     publisher's mistake can be looked at.
     """
     source = request.headers.get("ce-source", "")
-    return _receive(request, lambda: parse_raw(request.get_data(), request.path, source), handle, NOT_UNDERSTOOD)
+    return _receive(
+        request,
+        lambda: parse_raw(request.get_data(), request.path, source),
+        handle,
+        malformed=NOT_UNDERSTOOD,
+        refused=ACKNOWLEDGED,
+    )
 
 
-def _receive(request: flask.Request, parse: Callable[[], D], handle: Callable[[D], None], malformed: Answer) -> Answer:
+def _receive(
+    request: flask.Request, parse: Callable[[], D], handle: Callable[[D], None], *, malformed: Answer, refused: Answer
+) -> Answer:
     if request.method == "GET":
         return "ok\n", 200  # a start-up or liveness probe
     if request.method != "POST":
@@ -67,7 +80,7 @@ def _receive(request: flask.Request, parse: Callable[[], D], handle: Callable[[D
     try:
         delivery = parse()
     except MalformedMessage as error:
-        return _malformed(error, malformed)
+        return _hopeless("read", error, malformed)
     began = time.monotonic()
     with logs.bind(messageId=delivery.message_id, **delivery.log_fields):
         try:
@@ -76,10 +89,9 @@ def _receive(request: flask.Request, parse: Callable[[], D], handle: Callable[[D
             logger.warning("message will be delivered again", extra={"error": str(error)})
             return "", 503, {"Retry-After": f"{error.retry_after:.0f}"}
         except MalformedMessage as error:
-            return _malformed(error, malformed)
+            return _hopeless("read", error, malformed)
         except PermanentError as error:
-            logger.error("message cannot be handled and is dropped", extra={"error": str(error)})  # noqa: TRY400 - no bug of ours
-            return ACKNOWLEDGED
+            return _hopeless("handled", error, refused)
         except Exception:
             logger.exception("message will be delivered again")
             return "", 500
@@ -87,9 +99,7 @@ def _receive(request: flask.Request, parse: Callable[[], D], handle: Callable[[D
     return ACKNOWLEDGED
 
 
-def _malformed(error: MalformedMessage, answer: Answer) -> Answer:
-    if answer == ACKNOWLEDGED:
-        logger.error("message cannot be read and is dropped", extra={"error": str(error)})
-    else:
-        logger.error("message cannot be read and is left to the dead letters", extra={"error": str(error)})
+def _hopeless(what: str, error: PermanentError, answer: Answer) -> Answer:
+    fate = "is dropped" if answer == ACKNOWLEDGED else "is left to the dead letters"
+    logger.error(f"message cannot be {what} and {fate}", extra={"error": str(error)})  # noqa: G004 - one of four sentences
     return answer

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ips_common.errors import BusUnavailable, ClusterUnavailable, TemporaryError
@@ -17,6 +18,9 @@ from ips_common.ports.cluster import Cluster, Clusters, Creation, JobOutcome, Js
 from ips_common.ports.store import BatchReport, Store
 
 logger = logging.getLogger(__name__)
+
+OUTAGE = timedelta(seconds=120)
+"""How long a message is delivered again for troubles that pass; well below what its deliveries last in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,15 @@ def create_batch(
         return Outcome.OUTDATED
     with enter(cluster.name):
         return _create(task, message, cluster, store, bus, settings, seconds_left)
+
+
+def is_left_to_tracker(published: datetime | None, now: datetime) -> bool:
+    """Whether a batch that cannot be created now is to wait for the tracker, which sends open batches again.
+
+    Deliveries are numbered, and those of an outage must not use them up: a dead letter says that a batch can never be
+    created, and fails its nodes. The tracker sends it as soon as it sees the cluster again.
+    """
+    return published is not None and now - published >= OUTAGE
 
 
 def _create(

@@ -30,7 +30,7 @@ def _handle(delivery: Delivery) -> None:
 @functions_framework.http
 def notify(request: flask.Request) -> push.Answer:
     """Call the webhook that the pushed message is for."""
-    return push.receive(request, _handle)
+    return push.receive(request, _handle, dead_letters=True)
 
 
 start(__name__)

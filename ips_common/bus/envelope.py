@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -31,11 +32,13 @@ class Delivery:
     """One delivery of a message.
 
     `attempts` counts deliveries where Pub/Sub tells (with a dead-letter policy, or of a dead letter), else it is 0.
+    `published` is when Pub/Sub took the message, if it says so.
     """
 
     message: Message
     message_id: str
     attempts: int = 0
+    published: datetime | None = None
     dead: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,6 +86,7 @@ def parse_push(body: bytes) -> Delivery:
         message=_decode(envelope),
         message_id=envelope.message_id,
         attempts=envelope.attempts,
+        published=_time(envelope.published),
         dead=_DEAD_LETTER_COUNT in envelope.attributes,
         attributes=envelope.attributes,
     )
@@ -107,7 +111,7 @@ def parse_raw(body: bytes, *places: str) -> RawDelivery:
         data=_bytes(data, envelope.message_id) if data else b"",
         attributes=envelope.attributes,
         message_id=envelope.message_id,
-        published=str(envelope.message.get("publishTime") or envelope.message.get("publish_time") or ""),
+        published=envelope.published,
         attempts=envelope.attempts,
     )
 
@@ -121,6 +125,7 @@ class _Envelope:
     attributes: Mapping[str, str]
     attempts: int
     source: str
+    published: str
 
 
 def _open(body: bytes) -> _Envelope:
@@ -139,6 +144,7 @@ def _open(body: bytes) -> _Envelope:
         attributes={str(name): str(value) for name, value in attributes.items()},
         attempts=_count(envelope.get("deliveryAttempt")) or _count(attributes.get(_DEAD_LETTER_COUNT)),
         source=str(push.get("source") or ""),
+        published=str(message.get("publishTime") or message.get("publish_time") or ""),
     )
 
 
@@ -151,6 +157,14 @@ def _object(value: object, name: str) -> Mapping[str, Any]:
 def _count(value: object) -> int:
     text = str(value)
     return int(text) if len(text) < 10 and text.isdecimal() else 0
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo else None
 
 
 def _bytes(data: object, message_id: str) -> bytes:

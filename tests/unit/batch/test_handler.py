@@ -2,17 +2,21 @@
 
 from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from functions.batch.handler import Outcome, create_batch
+from functions.batch.handler import OUTAGE, Outcome, create_batch, is_left_to_tracker
 from ips_common.cancel import cancel
 from ips_common.cluster.door import Door
 from ips_common.errors import ClusterRefused, ClusterUnavailable, TaskNotFound
 from ips_common.models.message import BatchMessage, Kick
 from ips_common.models.results import Reason
 from ips_common.models.task import Task, TaskStatus
-from tests.unit.world import JOBS, World
+from ips_common.topology import load_topology
+from tests.unit.world import JOBS, START, World
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def deliver(world: World, message: BatchMessage, door: Door | None = None) -> Outcome:
@@ -158,3 +162,25 @@ def test_cluster_that_has_not_answered_is_left_alone_for_a_while() -> None:
 
     clock[0] = 60.0
     assert deliver(world, first(task), door) is Outcome.CREATED
+
+
+@pytest.mark.parametrize(("age", "left"), [(0, False), (119, False), (120, True), (86_000, True), (-60, False)])
+def test_an_outage_does_not_use_up_the_deliveries_of_a_batch(age: int, left: bool) -> None:  # noqa: FBT001 - expected
+    assert is_left_to_tracker(START, START + timedelta(seconds=age)) is left
+
+
+def test_a_message_of_unknown_age_is_delivered_again() -> None:
+    assert not is_left_to_tracker(None, START)
+
+
+def test_the_deliveries_of_a_batch_last_longer_than_they_are_used() -> None:
+    (pushes,) = (
+        one for one in load_topology(ROOT / "infra" / "topology.yaml").subscriptions if one.name == "ips-batches-push"
+    )
+    assert pushes.dead_letter
+    pauses = [
+        min(pushes.retry.minimum_backoff_seconds * 2.0**number, pushes.retry.maximum_backoff_seconds)
+        for number in range(pushes.dead_letter.max_delivery_attempts - 1)
+    ]
+    # Half for Pub/Sub's jitter, and a minute for clocks that differ.
+    assert sum(pauses) / 2 > OUTAGE.total_seconds() + 60

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ips_common.bus.envelope import Delivery, parse_push
 from ips_common.errors import MalformedMessage
 from ips_common.models.message import BatchMessage, Kick, Tick
 
+PUBLISHED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BATCH = BatchMessage(task_id="task-1", attempt=1, batch=3, request_id="request-1")
 
 
@@ -33,7 +35,7 @@ def parse(body: object) -> Delivery:
 def test_a_push_of_the_service() -> None:
     body = push(BATCH.model_dump(by_alias=True), attributes={"kind": "batch", "requestId": "request-1"})
     assert parse(body | {"deliveryAttempt": 7}) == Delivery(
-        BATCH, "42", attempts=7, attributes={"kind": "batch", "requestId": "request-1"}
+        BATCH, "42", attempts=7, published=PUBLISHED, attributes={"kind": "batch", "requestId": "request-1"}
     )
 
 
@@ -49,7 +51,7 @@ def test_a_push_of_the_emulator() -> None:
             "attributes": {},
         },
     }
-    assert parse(body) == Delivery(Kick(cluster="default"), "1")
+    assert parse(body) == Delivery(Kick(cluster="default"), "1", published=PUBLISHED)
 
 
 def test_a_cloud_event_in_structured_form() -> None:
@@ -61,13 +63,13 @@ def test_a_cloud_event_in_structured_form() -> None:
         "datacontenttype": "application/json",
         "data": push(BATCH.model_dump(by_alias=True)),
     }
-    assert parse(event) == Delivery(BATCH, "42")
+    assert parse(event) == Delivery(BATCH, "42", published=PUBLISHED)
 
 
 def test_a_push_as_functions_framework_converts_it() -> None:
     message = push(BATCH.model_dump(by_alias=True))["message"]
     converted = {"message": {"@type": "type.googleapis.com/google.pubsub.v1.PubsubMessage", **message}}
-    assert parse(converted) == Delivery(BATCH, "42")
+    assert parse(converted) == Delivery(BATCH, "42", published=PUBLISHED)
 
 
 def test_the_schedulers_message() -> None:
@@ -169,3 +171,17 @@ def test_whatever_is_posted_is_read_or_malformed(body: object) -> None:
 def test_whatever_a_message_holds_is_read_or_malformed(message: object) -> None:
     complaint = complaint_about(push(message))
     assert complaint is None or "message 42" in complaint
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("2026-03-01T12:00:00.123456789Z", datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)),
+        ("2026-03-01T12:00:00", None),
+        ("yesterday", None),
+        (None, None),
+    ],
+)
+def test_a_message_knows_when_it_was_published(told: str | None, expected: datetime | None) -> None:
+    message = {"data": base64.b64encode(b'{"kind": "tick"}').decode(), "messageId": "1", "publishTime": told}
+    assert parse_push(json.dumps({"message": message}).encode()).published == expected
