@@ -52,8 +52,9 @@ def test_a_task_whose_nodes_cannot_be_read_fails_with_that_reason_and_gives_its_
 def test_a_task_that_cannot_be_read_stops_nobody_even_if_its_jobs_are_seen() -> None:
     world, store = spoilt_world()
     broken = world.create()
+    assert world._deliver()
+    assert world.cluster.jobs
+    store.tasks.add(broken.task_id)
     whole = world.create()
-    world.at(0.5, lambda: store.tasks.add(broken.task_id))
     world.track()
-    store.tasks.clear()
     assert world.task(whole.task_id).status is TaskStatus.COMPLETED
