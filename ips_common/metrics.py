@@ -10,8 +10,9 @@ from prometheus_client.registry import Collector
 
 from ips_common.errors import TemporaryError
 from ips_common.models.results import NodeStatus
-from ips_common.models.task import TaskStatus
-from ips_common.ports.store import Figures
+from ips_common.models.task import PendingReason, TaskStatus
+from ips_common.models.webhook import WebhookState
+from ips_common.ports.store import ClusterFigures, Figures
 
 DURATION_BUCKETS = (30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
 """Upper bounds of `prewarm_task_duration_seconds`."""
@@ -20,8 +21,13 @@ REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 MAX_IMAGES = 100
 """Images with a series of their own: those most asked for."""
 
+CLUSTER_LABEL = "target_cluster"
+"""Not `cluster`, which Google's managed Prometheus sets on every series to the cluster that it scrapes in."""
+
 _FINAL = tuple(status.value for status in TaskStatus if status.final)
 _SETTLED = tuple(status.value for status in NodeStatus if status is not NodeStatus.PENDING)
+_WAITS = ("start", *(reason.value for reason in PendingReason))
+_TOLD = tuple(state.value for state in WebhookState if state is not WebhookState.PENDING)
 
 
 class FiguresCollector(Collector):
@@ -68,9 +74,35 @@ def families(figures: Figures) -> Iterator[Metric]:
     yield _counter("prewarm_nodes_processed", "Nodes with a final result.", "result", nodes)
     yield GaugeMetricFamily("prewarm_active_tasks", "Running tasks.", value=figures.active)
     yield GaugeMetricFamily("prewarm_queued_tasks", "Pending tasks.", value=figures.queued)
+    pending = {**dict.fromkeys(_WAITS, 0), **figures.pending}
+    yield _gauge("prewarm_pending_tasks", "Pending tasks, by what they wait for.", "reason", pending)
+    yield from _clusters(figures.clusters)
     top = sorted(figures.images.items(), key=lambda item: (-item[1], item[0]))[:MAX_IMAGES]
     yield _counter("prewarm_images", "Finished tasks that asked for an image.", "image", dict(top))
     yield _counter("prewarm_failures", "Images that a node does not hold, by reason.", "reason", figures.failures)
+    webhooks = {**dict.fromkeys(_TOLD, 0), **figures.webhooks}
+    yield _counter("prewarm_webhooks", "Webhooks that were delivered, or given up.", "result", webhooks)
+
+
+def _clusters(clusters: Mapping[str, ClusterFigures]) -> Iterator[Metric]:
+    """Gauges of each cluster; a time that there is none of has no series."""
+    slots = {name: float(figures.slots) for name, figures in clusters.items()}
+    yield _gauge("prewarm_slots", "Tasks that may run at once.", CLUSTER_LABEL, slots)
+    taken = {name: float(figures.slots_taken) for name, figures in clusters.items()}
+    yield _gauge("prewarm_slots_taken", "Tasks that hold a slot.", CLUSTER_LABEL, taken)
+    tracked = {name: at.timestamp() for name, figures in clusters.items() if (at := figures.tracked_at)}
+    text = "Unix time at which the cluster's tracker was last heard of."
+    yield _gauge("prewarm_tracker_last_seen_timestamp_seconds", text, CLUSTER_LABEL, tracked)
+    since = {name: at.timestamp() for name, figures in clusters.items() if (at := figures.next_since)}
+    text = "Unix time at which the task was accepted that is the next to get a slot."
+    yield _gauge("prewarm_queue_head_timestamp_seconds", text, CLUSTER_LABEL, since)
+
+
+def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for value, number in sorted(values.items()):
+        family.add_metric([value], number)
+    return family
 
 
 def _counter(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:

@@ -36,7 +36,7 @@ def create_app(deps: Deps) -> Flask:
     app = Flask("api", static_folder=None)
     # A path is what it says: no redirects to what it might have meant.
     app.url_map.merge_slashes = False
-    metrics = Metrics(deps.store.figures, max_age=deps.figures_max_age)
+    metrics = Metrics(lambda: deps.store.figures(deps.clusters.names()), max_age=deps.figures_max_age)
     endpoints = Endpoints(deps, metrics)
     endpoints.routes = table(endpoints)
     for route in endpoints.routes:

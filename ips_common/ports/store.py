@@ -1,7 +1,7 @@
 """The store: tasks, shards, slots, leases and figures."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -69,6 +69,20 @@ class BatchReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterFigures:
+    """What `/metrics` shows of one cluster.
+
+    `tracked_at` is when its tracker last took, renewed or released its lease: it does so at every tick, and every few
+    seconds while it tracks. `next_since` is when the task was created that waits for a slot and is to start next.
+    """
+
+    slots: int
+    slots_taken: int
+    tracked_at: datetime | None = None
+    next_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Counters over all tasks ever finished, and gauges of now; for `/metrics`."""
 
@@ -80,6 +94,9 @@ class Figures:
     images: Mapping[str, int]  # image → tasks
     active: int
     queued: int
+    webhooks: Mapping[str, int] = field(default_factory=dict)  # delivered or failed → webhooks
+    pending: Mapping[str, int] = field(default_factory=dict)  # what is waited for, `start` if nothing else → tasks
+    clusters: Mapping[str, ClusterFigures] = field(default_factory=dict)  # those that were asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +244,8 @@ class Store(Protocol):
         """Read the reports of (attempt, batch) pairs; a batch without one is left out."""
         ...
 
-    def figures(self) -> Figures:
-        """Read the counters and gauges for `/metrics`."""
+    def figures(self, clusters: Sequence[str] = ()) -> Figures:
+        """Read the counters and gauges for `/metrics`, with those of the clusters that are named."""
         ...
 
     def lease(self, cluster: str) -> Lease | None:

@@ -30,7 +30,7 @@ def figure_ids() -> list[str]:
 
 
 def encode_increments(entry: Ledger, current: Mapping[str, Any]) -> Document:
-    """What merges a task's entry into the document that now holds `current`."""
+    """What merges an entry into the document that now holds `current`."""
     known = Counter(current.get("images", {}))
     excess = len(known.keys() | entry.images.keys()) - _IMAGES
     fallen: list[str] = []
@@ -48,6 +48,7 @@ def encode_increments(entry: Ledger, current: Mapping[str, Any]) -> Document:
             "nodes": _increments(entry.nodes),
             "failures": _increments(entry.failures),
             "images": _increments(entry.images) | dict.fromkeys(fallen, DELETE_FIELD),
+            "webhooks": _increments(entry.webhooks),
         }
     )
 
@@ -64,6 +65,7 @@ def decode_figures(document: Mapping[str, Any]) -> Ledger:
         nodes=Counter(document.get("nodes", {})),
         failures=Counter(document.get("failures", {})),
         images=Counter(document.get("images", {})),
+        webhooks=Counter(document.get("webhooks", {})),
     )
 
 

@@ -6,7 +6,7 @@
     idempotency/{sha256 of the key}       the first task of a caller's key
     clusters/{cluster}                    the running tasks: the slots
     leases/{cluster}                      who tracks the cluster
-    figures/tasks-{n}                     counters over finished tasks
+    figures/tasks-{n}                     counters over finished tasks and their webhooks
 
 No transactions: they lock what they read, and hot documents starve. One atomic commit per verb, guarded by the update
 times its decision was taken on.
@@ -34,8 +34,9 @@ from ips_common.ports.store import (
 )
 from ips_common.store.claim import Claim, key_document, keyed_task
 from ips_common.store.commit import Commit, Version, own_version, version_of
-from ips_common.store.figuredoc import decode_figures, encode_increments, figure_id, figure_ids
-from ips_common.store.ledger import Ledger, entry
+from ips_common.store.figuredoc import encode_increments, figure_id
+from ips_common.store.figurelist import FigureList
+from ips_common.store.ledger import entry, webhook_entry
 from ips_common.store.lifecycle import becomes_final, check_change, frees_slot, takes_slot
 from ips_common.store.page import NodePlace, is_task_id, list_nodes, node_start
 from ips_common.store.retention import RETENTION
@@ -70,6 +71,7 @@ class FirestoreStore(Store):
         self._max_tasks = max_concurrent_tasks
         self._retention = retention
         self._list = TaskList(self._rpc, client.collection("tasks"))
+        self._figures = FigureList(self._rpc, self._list, max_concurrent_tasks)
         self._shards = ShardList(self._rpc, retention, clock)
         self._clock = clock
         self._contention_timeout = contention_timeout
@@ -204,12 +206,9 @@ class FirestoreStore(Store):
         """See `Store.reports`."""
         return self._shards.reports(task_id, batches)
 
-    def figures(self) -> Figures:
+    def figures(self, clusters: Sequence[str] = ()) -> Figures:
         """See `Store.figures`."""
-        ledger = Ledger()
-        for snapshot in self._rpc.get_all([self._document("figures", name) for name in figure_ids()]):
-            ledger.add(decode_figures(snapshot.to_dict() or {}))
-        return ledger.figures(active=self._list.count(TaskStatus.RUNNING), queued=self._list.count(TaskStatus.PENDING))
+        return self._figures.read(clusters)
 
     def lease(self, cluster: str) -> Lease | None:
         """See `Store.lease`."""
@@ -263,3 +262,5 @@ class FirestoreStore(Store):
             figures = self._document("figures", figure_id(task.task_id))
             current = self._read(figures)
             commit.merge(figures, encode_increments(entry(task), current.document if current else {}))
+        if told := webhook_entry(before, task):
+            commit.merge(self._document("figures", figure_id(task.task_id)), encode_increments(told, {}))

@@ -1,18 +1,23 @@
-"""What a finished task adds to the figures."""
+"""What finished tasks and told webhooks add to the figures."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
 from ips_common.models.task import Task
-from ips_common.ports.store import Figures
+from ips_common.models.webhook import WebhookState
+from ips_common.ports.store import ClusterFigures, Figures
 
 BUCKETS = (30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, inf)
 """Upper bounds of the duration histogram, in seconds."""
 
 TOP_IMAGES = 100
 """Images that are told apart; with every image ever asked for, a label would have no bound."""
+
+
+NO_REASON = "start"
+"""What a pending task without a reason waits for: that whoever accepted it, or the tracker, starts it."""
 
 
 @dataclass(slots=True)
@@ -25,6 +30,7 @@ class Ledger:
     nodes: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     images: Counter[str] = field(default_factory=Counter)
+    webhooks: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Ledger") -> None:
         """Add the sums of `other` to this ledger."""
@@ -36,9 +42,19 @@ class Ledger:
         self.nodes.update(other.nodes)
         self.failures.update(other.failures)
         self.images.update(other.images)
+        self.webhooks.update(other.webhooks)
 
-    def figures(self, *, active: int, queued: int) -> Figures:
-        """The ledger as what `/metrics` shows, with the gauges of now."""
+    def figures(
+        self, *, active: int, queued: int, waiting: Mapping[str, int], clusters: Mapping[str, ClusterFigures]
+    ) -> Figures:
+        """The ledger as what `/metrics` shows, with the gauges of now.
+
+        Args:
+            active: running tasks.
+            queued: pending tasks.
+            waiting: pending tasks by their reason, if they have one.
+            clusters: gauges of single clusters.
+        """
         return Figures(
             tasks=dict(self.tasks),
             duration_buckets={status: dict(buckets) for status, buckets in self.durations.items()},
@@ -48,6 +64,10 @@ class Ledger:
             images=dict(top_images(self.images, TOP_IMAGES)),
             active=active,
             queued=queued,
+            webhooks=dict(self.webhooks),
+            # The counts were not taken at the same moment, so the rest may be a task too few.
+            pending=dict(+Counter({**waiting, NO_REASON: queued - sum(waiting.values())})),
+            clusters=clusters,
         )
 
 
@@ -73,3 +93,12 @@ def entry(task: Task) -> Ledger:
         ledger.durations[status] = Counter({bucket: 1})
         ledger.seconds[status] = seconds
     return ledger
+
+
+def webhook_entry(before: Task | None, task: Task) -> Ledger | None:
+    """What a change of a task adds by settling its webhook; None if it does not."""
+    old = before.webhook.state if before and before.webhook else WebhookState.PENDING
+    new = task.webhook.state if task.webhook else WebhookState.PENDING
+    if new is old or new is WebhookState.PENDING:
+        return None
+    return Ledger(webhooks=Counter({new.value: 1}))

@@ -1,16 +1,18 @@
 """The store in memory: a fake that keeps every promise of the port, held to it by the contract tests."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ips_common.errors import Conflict, Contention, SlotsFull, StaleVersion, StoreUnavailable, TaskNotFound
 from ips_common.models.results import Shard
 from ips_common.models.task import Task, TaskStatus
 from ips_common.ports.store import (
     BatchReport,
+    ClusterFigures,
     Figures,
     IdempotencyKey,
     Lease,
@@ -20,7 +22,7 @@ from ips_common.ports.store import (
     StoredTask,
     TaskPage,
 )
-from ips_common.store.ledger import Ledger, entry
+from ips_common.store.ledger import Ledger, entry, webhook_entry
 from ips_common.store.lifecycle import (
     becomes_final,
     check_change,
@@ -43,6 +45,7 @@ class _Tables:
     reports: dict[str, dict[tuple[int, int], BatchReport]] = field(default_factory=dict)
     slots: dict[str, set[str]] = field(default_factory=dict)  # cluster → ids of running tasks
     leases: dict[str, Lease] = field(default_factory=dict)
+    leased_at: dict[str, datetime] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     version: int = 0
 
@@ -50,8 +53,11 @@ class _Tables:
 class MemoryStore(Store):
     """A `Store` for tests; `down = True` makes every call raise `StoreUnavailable` and change nothing."""
 
-    def __init__(self, max_concurrent_tasks: int = 10) -> None:
+    def __init__(
+        self, max_concurrent_tasks: int = 10, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self.down = False
+        self._clock = clock
         self._max_tasks = max_concurrent_tasks
         self._lock = threading.RLock()
         self._data = _Tables()
@@ -189,12 +195,16 @@ class MemoryStore(Store):
             table = data.reports.get(task_id, {})
             return [table[batch] for batch in batches if batch in table]
 
-    def figures(self) -> Figures:
+    def figures(self, clusters: Sequence[str] = ()) -> Figures:
         """See `Store.figures`."""
         with self._open() as data:
-            statuses = [stored.task.status for stored in data.tasks.values()]
+            tasks = [stored.task for stored in data.tasks.values()]
+            statuses = Counter(task.status for task in tasks)
             return data.ledger.figures(
-                active=statuses.count(TaskStatus.RUNNING), queued=statuses.count(TaskStatus.PENDING)
+                active=statuses[TaskStatus.RUNNING],
+                queued=statuses[TaskStatus.PENDING],
+                waiting=Counter(task.pending_reason.value for task in tasks if task.pending_reason),
+                clusters={name: self._figures_of(data, name) for name in clusters},
             )
 
     def lease(self, cluster: str) -> Lease | None:
@@ -209,6 +219,7 @@ class MemoryStore(Store):
                 raise StaleVersion(f"the lease of cluster {cluster} was written by somebody else")
             data.version += 1
             data.leases[cluster] = Lease(holder, data.version)
+            data.leased_at[cluster] = self._clock()
             return data.leases[cluster]
 
     def ready(self, timeout: float) -> None:
@@ -235,6 +246,15 @@ class MemoryStore(Store):
                 stored for stored in data.tasks.values() if stored.task.spec.cluster == cluster and wanted(stored.task)
             ]
 
+    def _figures_of(self, data: _Tables, cluster: str) -> ClusterFigures:
+        head = self.queue(cluster, 1)
+        return ClusterFigures(
+            slots=self._max_tasks,
+            slots_taken=len(data.slots.get(cluster, ())),
+            tracked_at=data.leased_at.get(cluster),
+            next_since=head[0].task.created_at if head else None,
+        )
+
     def _check(self, data: _Tables, stored: StoredTask, shards: Iterable[StoredShard]) -> None:
         task_id = stored.task.task_id
         if task_id not in data.tasks or data.tasks[task_id].version != stored.version:
@@ -250,6 +270,8 @@ class MemoryStore(Store):
             data.slots.get(task.spec.cluster, set()).discard(task.task_id)
         if becomes_final(before, task):
             data.ledger.add(entry(task))
+        if told := webhook_entry(before, task):
+            data.ledger.add(told)
         data.version += 1
         data.tasks[task.task_id] = StoredTask(task, data.version)
         return data.tasks[task.task_id]

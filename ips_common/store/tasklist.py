@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from google.cloud.firestore_v1 import FieldFilter, Query
@@ -86,10 +87,10 @@ class TaskList:
             f"pending tasks of {cluster}", query.where(filter=FieldFilter("spec.cluster", "==", cluster))
         )
 
-    def count(self, status: TaskStatus) -> int:
-        """Count the tasks of a status in all clusters."""
-        query = self._tasks.where(filter=FieldFilter("status", "==", status.value))
-        return self._rpc.count(f"{status} tasks", query)
+    def count(self, field: str, value: StrEnum) -> int:
+        """Count the tasks of all clusters in which a field has this value."""
+        query = self._tasks.where(filter=FieldFilter(field, "==", value.value))
+        return self._rpc.count(f"tasks with {field} {value}", query)
 
 
 def stored_task(snapshot: "DocumentSnapshot[Any]") -> StoredTask:

@@ -1,17 +1,18 @@
 """Figures and leases: the fake and Firestore alike."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 
 from ips_common.errors import StaleVersion
-from ips_common.models.task import TaskStatus
-from ips_common.ports.store import Figures, Lease, Store
+from ips_common.finishing import delivered, finish, given_up, not_delivered
+from ips_common.models.task import PendingReason, Task, TaskStatus
+from ips_common.ports.store import ClusterFigures, Figures, Lease, Store
 from ips_common.store.ledger import TOP_IMAGES
 from tests.contract.conftest import MakeStore
-from tests.contract.samples import at_once, finished, new_task, put, running
+from tests.contract.samples import START, at_once, finished, new_task, put, running, waiting
 
 
 def run(store: Store, number: int, status: TaskStatus = TaskStatus.COMPLETED, **changes: object) -> None:
@@ -41,7 +42,71 @@ def test_finished_tasks_are_counted(store: Store) -> None:
         images={"b": 3, "r.example/a-0:1.0": 2, "r.example/a-1:1.0": 1, "nginx:1.29": 1},
         active=1,
         queued=1,
+        pending={"start": 1},
     )
+
+
+def test_pending_tasks_are_counted_by_what_they_wait_for(store: Store) -> None:
+    reasons = [None, PendingReason.SLOT, PendingReason.SLOT, PendingReason.RETRY, PendingReason.CLUSTER, None, None]
+    for number, reason in enumerate(reasons):
+        put(store, new_task(number, pending_reason=reason))
+    store.start(put(store, new_task(8)), running(new_task(8)), [], [])
+    figures = store.figures()
+    assert figures.pending == {"start": 3, "slot": 2, "retry": 1, "cluster": 1}
+    assert figures.queued == 7
+
+
+def test_a_cluster_shows_its_slots_and_which_task_is_next(store: Store) -> None:
+    for number in range(2):
+        store.start(put(store, new_task(number)), running(new_task(number)), [], [])
+    put(store, waiting(new_task(3, priority=1)))
+    put(store, waiting(new_task(5, priority=9)))
+    put(store, new_task(4, cluster="other", pending_reason=PendingReason.RETRY))
+    assert store.figures(["default", "other"]).clusters == {
+        "default": ClusterFigures(slots=2, slots_taken=2, next_since=START + timedelta(seconds=5)),
+        "other": ClusterFigures(slots=2, slots_taken=0),
+    }
+    store.save(store.task("task-0000"), finished(store.task("task-0000").task))
+    assert store.figures(["default"]).clusters["default"].slots_taken == 1
+
+
+def test_a_cluster_shows_when_its_tracker_was_last_heard_of(store: Store) -> None:
+    def heard() -> datetime | None:
+        return store.figures(["default"]).clusters["default"].tracked_at
+
+    assert heard() is None
+    lease = store.acquire_lease("default", "a", None)
+    taken = heard()
+    assert taken
+    assert abs(datetime.now(UTC) - taken) < timedelta(minutes=5)
+    store.acquire_lease("other", "a", None)
+    assert heard() == taken
+    lease = store.acquire_lease("default", "a", lease)
+    renewed = heard()
+    assert renewed
+    assert renewed > taken
+    store.acquire_lease("default", "", lease)
+    released = heard()
+    assert released
+    assert released > renewed
+
+
+def test_webhooks_are_counted_once_when_it_is_clear_what_became_of_them(store: Store) -> None:
+    def told(number: int) -> Task:
+        task = new_task(number, webhook_url="https://hooks.example/")
+        store.create_task(task)
+        return store.transition(task.task_id, lambda task: finish(task, TaskStatus.CANCELLED, START)).task
+
+    first, second, third, _ = (told(number) for number in range(4))
+    for task in (first, second):
+        event_id = f"{task.task_id}.cancelled"
+        store.transition(task.task_id, partial(not_delivered, event_id=event_id, error="away", now=START))
+        for _ in range(2):
+            store.transition(task.task_id, partial(delivered, event_id=event_id, now=START))
+    store.transition(second.task_id, lambda task: task.model_copy(update={"cleanup": True}))
+    store.transition(third.task_id, lambda task: given_up(task, f"{task.task_id}.cancelled", 5))
+    assert store.figures().webhooks == {"delivered": 2, "failed": 1}
+    assert store.figures().tasks == {"cancelled": 4}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from ips_common.metrics import MAX_IMAGES, FiguresCollector, Metrics, families
 from ips_common.models.results import Reason
 from ips_common.ports.store import Figures
 from ips_common.store.memory import MemoryStore
-from tests.unit.api.conftest import TASKS, Api
+from tests.unit.api.conftest import START, TASKS, Api
 
 EMPTY = Figures(tasks={}, duration_buckets={}, duration_sum={}, nodes={}, failures={}, images={}, active=0, queued=0)
 
@@ -51,6 +51,12 @@ def test_names_and_labels_are_those_of_the_contract(api: Api) -> None:
         "prewarm_nodes_processed_total": "counter",
         "prewarm_active_tasks": "gauge",
         "prewarm_queued_tasks": "gauge",
+        "prewarm_pending_tasks": "gauge",
+        "prewarm_slots": "gauge",
+        "prewarm_slots_taken": "gauge",
+        "prewarm_tracker_last_seen_timestamp_seconds": "gauge",
+        "prewarm_queue_head_timestamp_seconds": "gauge",
+        "prewarm_webhooks_total": "counter",
         "prewarm_images_total": "counter",
         "prewarm_failures_total": "counter",
         "prewarm_api_request_duration_seconds": "histogram",
@@ -69,6 +75,10 @@ def test_names_and_labels_are_those_of_the_contract(api: Api) -> None:
         "prewarm_nodes_processed_total": {"result"},
         "prewarm_active_tasks": set(),
         "prewarm_queued_tasks": set(),
+        "prewarm_pending_tasks": {"reason"},
+        "prewarm_slots": {"target_cluster"},
+        "prewarm_slots_taken": {"target_cluster"},
+        "prewarm_webhooks_total": {"result"},
         "prewarm_images_total": {"image"},
         "prewarm_failures_total": {"reason"},
         "prewarm_api_request_duration_seconds_bucket": {"method", "path", "status", "le"},
@@ -85,6 +95,10 @@ def test_nothing_yet_is_zero_and_not_missing(api: Api) -> None:
         assert value(samples, "prewarm_task_duration_seconds_count", status=status) == 0
     for result in ("succeeded", "skipped", "failed"):
         assert value(samples, "prewarm_nodes_processed_total", result=result) == 0
+    for result in ("delivered", "failed"):
+        assert value(samples, "prewarm_webhooks_total", result=result) == 0
+    for reason in ("start", "slot", "retry", "cluster"):
+        assert value(samples, "prewarm_pending_tasks", reason=reason) == 0
 
 
 def test_tasks_are_counted_from_the_store() -> None:
@@ -109,6 +123,24 @@ def test_tasks_are_counted_from_the_store() -> None:
     assert value(samples, "prewarm_queued_tasks") == 0
     assert value(samples, "prewarm_task_duration_seconds_bucket", status="cancelled", le="120.0") == 2
     assert value(samples, "prewarm_task_duration_seconds_sum", status="cancelled") == pytest.approx(180)
+
+
+def test_a_cluster_shows_its_queue_and_its_tracker() -> None:
+    api = Api(store=MemoryStore(max_concurrent_tasks=1, clock=lambda: START))
+    assert not any(name.endswith("_timestamp_seconds") for name, _ in scrape(api))
+    api.create()
+    api.pass_seconds(60)
+    api.create()
+    api.store.acquire_lease("default", "a tracker", None)
+
+    samples = scrape(api)
+
+    cluster = {"target_cluster": "default"}
+    assert value(samples, "prewarm_slots", **cluster) == value(samples, "prewarm_slots_taken", **cluster) == 1
+    assert value(samples, "prewarm_tracker_last_seen_timestamp_seconds", **cluster) == START.timestamp()
+    assert value(samples, "prewarm_queue_head_timestamp_seconds", **cluster) == START.timestamp() + 60
+    assert value(samples, "prewarm_pending_tasks", reason="slot") == 1
+    assert value(samples, "prewarm_pending_tasks", reason="start") == 0
 
 
 def test_duration_buckets_add_up() -> None:
