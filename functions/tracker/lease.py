@@ -22,6 +22,8 @@ class LeaseKeeper:
     def __init__(
         self, store: Store, cluster: str, holder: str, seconds: float, on_lost: Callable[[], None] = lambda: None
     ) -> None:
+        self.unreachable = False
+        """Whether the lease is lost because it could not be renewed, not because another tracker has it."""
         self._lost = Event()
         self._on_lost = on_lost
         self._store = store
@@ -66,6 +68,7 @@ class LeaseKeeper:
                 break
             except TemporaryError as error:
                 if time.monotonic() - renewed >= self._seconds:
+                    self.unreachable = True
                     break
                 logger.warning("lease not renewed yet", extra={"cluster": self._cluster, "error": str(error)})
         else:

@@ -16,7 +16,7 @@ from functions.tracker.lease import LeaseKeeper
 from functions.tracker.ports import Pace, Ports
 from functions.tracker.run import ClusterRun
 from ips_common import logs
-from ips_common.errors import BusUnavailable, TemporaryError
+from ips_common.errors import BusUnavailable, StoreUnavailable, TemporaryError
 from ips_common.models.message import Kick
 
 logger = logging.getLogger(__name__)
@@ -139,6 +139,9 @@ class Runner:
             left = run.track(until)
         finally:
             lease.release()
+        if lease.unreachable:
+            # Nobody else tracks: the next one has to come as soon as Pub/Sub delivers again, not at the next tick.
+            raise StoreUnavailable(f"the lease of cluster {run.name} could not be renewed")
         if left:
             self._pass_on(run.name)
 
