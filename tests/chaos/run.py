@@ -1,11 +1,9 @@
 """One run: tasks and faults from a seed, then quiet, then the promises."""
 
-import os
 import sys
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,19 +11,14 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from google.cloud.firestore_v1 import Client
-
 from deploy.local.cluster.running import reach
 from deploy.local.emulator import FIRESTORE, PUBSUB
 from deploy.local.parts import running_emulator
 from deploy.local.stack import Stack
-from ips_common.bus.pubsub import PubSubBus
-from ips_common.store.client import firestore_client
-from ips_common.store.firestore import FirestoreStore
 from tests.chaos.faults import Faults
-from tests.chaos.promises import violations
+from tests.chaos.inspector import Inspector
 from tests.chaos.receiver import Receiver, receiving
-from tests.integration.access import Kube, request
+from tests.integration.access import request
 from tests.relay import relayed
 
 SCENARIO = "kubelet: {bandwidth_mib: 400, node_status_seconds: 2, backoff_scale: 0.2}\nquarantine_seconds: 3\n"
@@ -83,37 +76,19 @@ def run(
                 },
             ) as stack,
         ):
-            with _own_emulators(firestore, pubsub):
-                client = firestore_client(stack.project)
-                bus = PubSubBus(stack.project)
-            store = FirestoreStore(client)
+            inspector = Inspector(stack, firestore, pubsub)
             cluster = reach(stack.folders.cluster)
-            faults = Faults(stack, cluster, firestore_relay, pubsub_relay, store, bus, random, nodes)
+            faults = Faults(
+                stack, cluster, firestore_relay, pubsub_relay, inspector.store, inspector.bus, random, nodes
+            )
             ids = _storm(stack, faults, random, hook, tasks, seconds, tell)
             faults.stop()
-            _settle(store, ids, receiver, tell)
-            kube = Kube(stack)
-            jobs = kube.batch.list_namespaced_job("ips").items
-            found = violations(ids, store, _slots(client), jobs, receiver)
+            left = inspector.left(ids, receiver, QUIET_SECONDS)
+            tell(f"not settled: {', '.join(left)}" if left else "all tasks are settled")
+            found = inspector.violations(ids, receiver)
     counts = faults.counts
     others = counts.total() - counts["kill"] - counts["redeliver"]
     return Report(seed, len(ids), nodes, counts["kill"], counts["redeliver"], others, tuple(found))
-
-
-@contextmanager
-def _own_emulators(firestore: str, pubsub: str) -> Iterator[None]:
-    """Make clients that reach the emulators directly: what checks must not suffer what is checked."""
-    names = {"FIRESTORE_EMULATOR_HOST": firestore, "PUBSUB_EMULATOR_HOST": pubsub}
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(names)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _storm(
@@ -172,20 +147,3 @@ def _insist(send: Callable[[], Any], seconds: float = 120) -> int:
             return int(answer.status)
         assert time.monotonic() < end, f"no answer within {seconds} s: {answer}"
         time.sleep(0.3)
-
-
-def _settle(store: FirestoreStore, ids: list[str], receiver: Receiver, tell: Callable[[str], None]) -> None:
-    """Wait until every task is over, cleaned up and told of, or until that took too long."""
-    end = time.monotonic() + QUIET_SECONDS
-    while time.monotonic() < end:
-        tasks = [store.task(task_id).task for task_id in ids]
-        left = [task for task in tasks if not task.status.final or task.cleanup or task.task_id not in receiver.tasks]
-        if not left:
-            tell("all tasks are settled")
-            return
-        time.sleep(1)
-    tell(f"not settled: {', '.join(task.task_id for task in left)}")
-
-
-def _slots(client: Client) -> list[str]:
-    return [name for document in client.collection("clusters").stream() for name in document.get("running") or {}]
