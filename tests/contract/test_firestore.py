@@ -4,8 +4,8 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -112,19 +112,25 @@ def test_a_store_that_does_not_answer_is_said_to_be_unavailable_in_time(monkeypa
 
 
 def test_a_lost_store_is_looked_for_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    attempts = 0
+    attempts: list[float] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{server.getsockname()[1]}")
-        store = FirestoreStore(firestore_client("test-away"), timeout=5)
+        store = FirestoreStore(firestore_client("test-away"), timeout=3)
+        server.settimeout(60)
+
+        def ask() -> None:
+            while len(attempts) < 6:
+                with pytest.raises(StoreUnavailable):
+                    store.task("task-0000")
+
         with ThreadPoolExecutor(1) as pool:
-            call = pool.submit(store.task, "task-0000")
-            server.settimeout(0.1)
-            while not call.done():
-                with suppress(TimeoutError):
-                    server.accept()[0].close()
-                    attempts += 1
-        assert isinstance(call.exception(), StoreUnavailable)
-    assert attempts >= 5  # left alone, gRPC makes three or four, and soon one every two minutes
+            asking = pool.submit(ask)
+            while len(attempts) < 6:
+                server.accept()[0].close()
+                attempts.append(time.monotonic())
+            asking.result()
+    # Left alone, gRPC lets pass 4 s, then 6.5 s, and soon two minutes.
+    assert min(later - earlier for earlier, later in pairwise(attempts[3:])) < 3
 
 
 def test_work_resumes_when_the_store_is_back(
