@@ -10,6 +10,7 @@ from deploy.local.parts import ROOT
 NAMESPACE = "ips"
 
 _MANIFESTS = ROOT / "deploy" / "k8s" / "base"
+_BINDINGS = ROOT / "deploy" / "local" / "cluster" / "bindings.yaml"
 _ADMIN = "admin"
 _LEAST_RIGHTS = "ips"
 
@@ -31,7 +32,7 @@ def simulated_target(folder: Path) -> Target:
     """
     kubeconfig = folder / "kubeconfig"
     api = access.connect(kubeconfig, _ADMIN)
-    access.apply(api, [_MANIFESTS / "namespace.yaml", _MANIFESTS / "rbac.yaml"])
+    access.apply(api, [_MANIFESTS / "namespace.yaml", _MANIFESTS / "rbac.yaml", _BINDINGS])
     return Target(kubeconfig, _LEAST_RIGHTS, api.configuration.host)
 
 

@@ -24,7 +24,8 @@ from ips_common.models.task import Mode, PullStrategy, Task, TaskSpec
 from ips_common.naming import new_task_id
 from ips_common.ports.cluster import Cluster, Json
 
-RIGHTS = Path(__file__).parents[2] / "deploy" / "k8s" / "base"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+SET_UP = ("k8s/base/namespace.yaml", "k8s/base/rbac.yaml", "local/cluster/bindings.yaml")
 MISSING = "registry.example/missing:1"
 
 
@@ -155,8 +156,8 @@ class Administrator:
 
     def set_up(self) -> None:
         """Create the namespace, and give the functions' account the rights it has in production."""
-        for file in ("namespace.yaml", "rbac.yaml"):
-            for document in yaml.safe_load_all((RIGHTS / file).read_text(encoding="utf-8")):
+        for file in SET_UP:
+            for document in yaml.safe_load_all((DEPLOY / file).read_text(encoding="utf-8")):
                 self._create(document)
 
     def limit_jobs(self, number: int) -> None:

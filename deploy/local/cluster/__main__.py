@@ -27,7 +27,7 @@ async def serve(directory: Path, *, nodes: int, port: int, scenario: Scenario, s
         loop.add_signal_handler(number, stop.set)
     clock = LoopClock(loop)
     plane = ControlPlane(clock, scenario, nodes=nodes, seed=seed)
-    credentials = Credentials(directory)
+    credentials = Credentials(directory, scenario.users)
     server = ApiServer(plane, credentials, scenario, clock, random.Random(seed))
     chosen = await server.start(port, serving_context(directory))
     credentials.url = f"https://{HOST}:{chosen}"

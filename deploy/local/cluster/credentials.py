@@ -4,6 +4,7 @@ import base64
 import ipaddress
 import secrets
 import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -91,10 +92,17 @@ def serving_context(directory: Path) -> ssl.SSLContext:
 class Credentials:
     """Who holds which token."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, users: Mapping[str, str] | None = None) -> None:
+        """Give everybody a token.
+
+        Args:
+            directory: where the kubeconfig goes, and `ca.crt` is.
+            users: further contexts of the kubeconfig, and the name each is known by.
+        """
         self.directory = directory
         self.url = ""
         self._users = {"admin": user("admin", MASTERS), "ips": user(IPS_USER)}
+        self._users |= {context: user(name) for context, name in (users or {}).items()}
         self._tokens = {name: secrets.token_urlsafe(24) for name in self._users}
 
     def who(self, token: str) -> User | None:

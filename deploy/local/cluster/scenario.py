@@ -93,6 +93,9 @@ class Scenario(_Part):
     nodes: list[NodeSettings] = Field(default_factory=list)
     faults: list[Fault] = Field(default_factory=list)
     bookmark_seconds: float = Field(60.0, gt=0)
+    users: dict[str, str] = Field(
+        default_factory=dict, description="further contexts of the kubeconfig, and the name each is known by"
+    )
     quarantine_seconds: Seconds = Field(40.0, description="how long pods outlive a node that vanished")
     timeline: list[Step] = Field(default_factory=list)
 

@@ -1,0 +1,1 @@
+"""What a cluster needs, and what may run in it."""
