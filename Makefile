@@ -3,12 +3,13 @@
 PY := .venv/bin/python
 # Python only looks for the project's packages in the repository itself.
 export PYTHONPATH := $(CURDIR)
-COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header pyproject.toml
+LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header
+COMPILE := $(LOCK) pyproject.toml
 
-.PHONY: help setup check test demo run golden bench chaos model requirements clean
+.PHONY: help setup check test demo run golden bench chaos model infra-check requirements clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
 
 setup: .venv/installed ## a virtual environment with the locked dependencies, in .venv
 
@@ -51,9 +52,13 @@ model: setup ## the product in memory under random interleavings, crashes and ou
 chaos: setup ## faults of every kind on the real stack, then every promise checked; IPS_CHAOS_SEED=N repeats a run
 	@$(PY) -m tests.chaos
 
+infra-check: setup ## Terraform's own checks of infra/, offline, and what it would make against the code; needs terraform
+	@$(PY) -m tests.infra
+
 requirements: setup ## lock the dependencies of pyproject.toml
 	$(COMPILE) -o requirements.txt >/dev/null
 	$(COMPILE) --extra dev -o requirements-dev.txt >/dev/null
+	$(LOCK) tests/infra/requirements.in -o requirements-infra.txt >/dev/null
 
 clean: ## remove everything that the other targets made
 	rm -rf .venv .local .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
