@@ -2,8 +2,7 @@ locals {
   # Charts of the dashboard, in reading order: what is asked of IPS, then whether its parts keep up.
   charts = [
     { title = "Tasks ended, per hour", promql = [
-      { label = "completed", query = "sum(increase(${local.log_series.tasks_completed}[1h]))" },
-      { label = "failed", query = "sum(increase(${local.log_series.tasks_failed}[1h]))" },
+      { label = "$${labels.status}", query = "sum by (status) (increase({${local.log_series.tasks_ended}}[1h]))" },
     ] },
     { title = "API: answers by class, per second", group = "metric.label.response_code_class", aligner = "ALIGN_RATE", reducer = "REDUCE_SUM",
     filter = "${local.of_service.api} metric.type=\"run.googleapis.com/request_count\"" },
@@ -18,7 +17,7 @@ locals {
     { title = "Dead letters", group = "resource.label.subscription_id", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM",
     filter = "${local.of_subscriptions} metric.type=\"pubsub.googleapis.com/subscription/dead_letter_message_count\"" },
     { title = "Errors logged, by function", promql = [
-      { label = null, query = "sum by (function) (increase(${local.log_series.errors}[10m]))" },
+      { label = null, query = "sum by (function) (increase({${local.log_series.errors}}[10m]))" },
     ] },
     { title = "Instances, by function", group = "resource.label.service_name", aligner = "ALIGN_MAX", reducer = "REDUCE_SUM",
     filter = "${local.of_services} metric.type=\"run.googleapis.com/container/instance_count\"" },
@@ -27,7 +26,7 @@ locals {
     { title = "Start-up, seconds, 95th percentile, by function", group = "resource.label.service_name", aligner = "ALIGN_DELTA", reducer = "REDUCE_PERCENTILE_95",
     filter = "${local.of_services} metric.type=\"run.googleapis.com/container/startup_latencies\"" },
     { title = "Webhooks given up, per hour", promql = [
-      { label = null, query = "sum(increase(${local.log_series.webhooks_undelivered}[1h]))" },
+      { label = null, query = "sum(increase({${local.log_series.webhooks_undelivered}}[1h]))" },
     ] },
   ]
 
@@ -63,7 +62,6 @@ resource "google_monitoring_dashboard" "this" {
 
   dashboard_json = jsonencode({
     displayName = "IPS"
-    labels      = { for name, value in local.labels : name => value if value == "" }
     mosaicLayout = {
       columns = 48
       tiles = concat(

@@ -1,27 +1,32 @@
-# Log-based metrics from the constant sentences that the functions log, and
-# alerts on these and on what Cloud Run and Pub/Sub measure themselves.
+# Log-based metrics from the constant sentences that the functions log, and alerts on these and on what Cloud Run and
+# Pub/Sub measure themselves. Entries of level INFO are counted, so LOG_LEVEL may not hide them (see variables.tf).
 
 locals {
   services      = values(local.names)
   from_services = "resource.type=\"cloud_run_revision\" resource.labels.service_name=(${join(" OR ", formatlist("\"%s\"", local.services))})"
 
   log_metrics = {
-    tasks_completed = {
-      filter      = "jsonPayload.message=\"every node is settled\""
-      description = "Tasks that reached their threshold."
-    }
-    tasks_failed = {
-      filter      = "jsonPayload.message=(\"below the threshold\" OR \"task failed\")"
-      description = "Tasks that the tracker ended below their threshold."
+    tasks_ended = {
+      filter      = "jsonPayload.message=\"task ended\""
+      description = "Tasks that ended, by how: completed, failed or cancelled."
+      labels      = { status = "EXTRACT(jsonPayload.status)" }
     }
     webhooks_undelivered = {
       filter      = "jsonPayload.message=(\"webhook was never delivered\" OR \"webhook not delivered, the receiver is gone for good\")"
       description = "Webhooks that were given up."
+      labels      = {}
     }
     errors = {
       filter      = "severity>=ERROR"
       description = "Log entries of severity ERROR and above."
+      labels      = {}
     }
+  }
+
+  # Set by ips_common/logs.py on every entry, or on every one that is about a cluster.
+  log_labels = {
+    function = "EXTRACT(labels.function)"
+    cluster  = "EXTRACT(labels.cluster)"
   }
 }
 
@@ -38,32 +43,28 @@ resource "google_logging_metric" "this" {
     value_type  = "INT64"
     unit        = "1"
 
-    labels {
-      key         = "function"
-      value_type  = "STRING"
-      description = "Which function logged it."
-    }
-    labels {
-      key         = "cluster"
-      value_type  = "STRING"
-      description = "Which cluster it is about, if any."
+    dynamic "labels" {
+      for_each = merge(local.log_labels, each.value.labels)
+      content {
+        key        = labels.key
+        value_type = "STRING"
+      }
     }
   }
 
-  label_extractors = {
-    function = "EXTRACT(labels.function)"
-    cluster  = "EXTRACT(labels.cluster)"
-  }
+  label_extractors = merge(local.log_labels, each.value.labels)
 
   depends_on = [google_project_service.this]
 }
 
 locals {
-  # As PromQL spells them.
+  # What selects them in PromQL. A metric may be of several kinds of resources, so the one meant is named.
   log_series = {
     for name, metric in google_logging_metric.this :
-    name => "{\"__name__\"=\"logging.googleapis.com/user/${metric.name}\",\"monitored_resource\"=\"cloud_run_revision\"}"
+    name => "\"__name__\"=\"logging.googleapis.com/user/${metric.name}\",\"monitored_resource\"=\"cloud_run_revision\""
   }
+  tasks_failed  = "sum(increase({${local.log_series.tasks_ended},\"status\"=\"failed\"}[1h]))"
+  tasks_decided = "sum(increase({${local.log_series.tasks_ended},\"status\"=~\"completed|failed\"}[1h]))"
 
   # A receiver may be away for hours by design, so its messages may be old.
   patient_subscriptions = [for name, each in local.subscriptions : name if each.function == "notify"]
@@ -104,11 +105,10 @@ resource "google_monitoring_alert_policy" "task_failures" {
   conditions {
     display_name = "share of failed tasks, at least ${var.alerts.task_failure_minimum} of them"
     condition_prometheus_query_language {
+      # Who cancels a task has decided by themselves: cancelled ones say nothing of IPS.
       query = join(" ", [
-        "sum(increase(${local.log_series.tasks_failed}[1h]))",
-        "/ (sum(increase(${local.log_series.tasks_failed}[1h])) + (sum(increase(${local.log_series.tasks_completed}[1h])) or vector(0)))",
-        "> ${var.alerts.task_failure_ratio}",
-        "and sum(increase(${local.log_series.tasks_failed}[1h])) >= ${var.alerts.task_failure_minimum}",
+        "${local.tasks_failed} / ${local.tasks_decided} > ${var.alerts.task_failure_ratio}",
+        "and ${local.tasks_failed} >= ${var.alerts.task_failure_minimum}",
       ])
       duration            = "0s"
       evaluation_interval = "60s"

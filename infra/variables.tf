@@ -120,6 +120,10 @@ variable "settings" {
     condition     = alltrue([for name in keys(var.settings) : contains(local.needs.settings, name)])
     error_message = "Only the names under `settings` in functions.yaml can be set here."
   }
+  validation {
+    condition     = contains(["DEBUG", "INFO"], upper(lookup(var.settings, "LOG_LEVEL", "INFO")))
+    error_message = "LOG_LEVEL must be INFO or DEBUG: metrics and alerts count entries of level INFO."
+  }
 }
 
 variable "firestore" {

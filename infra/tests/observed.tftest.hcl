@@ -32,7 +32,7 @@ run "alerts" {
     condition = (
       strcontains(google_monitoring_alert_policy.tracker_silence.conditions[0].condition_absent[0].filter, "\"ips-tracker\"")
       && strcontains(google_monitoring_alert_policy.api_errors.conditions[0].condition_threshold[0].filter, "\"ips-api\"")
-      && strcontains(google_monitoring_alert_policy.task_failures.conditions[0].condition_prometheus_query_language[0].query, "user/ips-tasks_failed")
+      && strcontains(google_monitoring_alert_policy.task_failures.conditions[0].condition_prometheus_query_language[0].query, "user/ips-tasks_ended\"")
     )
     error_message = "An alert looks at another function or metric."
   }

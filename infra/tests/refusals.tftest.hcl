@@ -75,6 +75,12 @@ run "unknown_setting" {
   expect_failures = [var.settings]
 }
 
+run "logs_that_metrics_could_not_count" {
+  command = plan
+  variables { settings = { LOG_LEVEL = "WARNING" } }
+  expect_failures = [var.settings]
+}
+
 run "two_trackers" {
   command = plan
   variables { functions = { tracker = { max_instances = 2 } } }
