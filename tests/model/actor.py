@@ -1,4 +1,6 @@
-"""A function instance as a coroutine: it runs until it is about to call the outside world, and there it can be held.
+"""A function instance, or a thread of one, as a coroutine.
+
+It runs until it is about to call the outside world, and there it can be held.
 
 Only one instance or the explorer runs at any moment, so what happens depends on nothing but the explorer's choices.
 """
@@ -7,9 +9,25 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum, auto
+from typing import Protocol
 
 FOREVER = 1_000_000
 """More calls than an instance makes before it idles or ends."""
+
+
+_here = threading.local()
+
+
+def here() -> "Actor":
+    """Return the actor that runs on this thread."""
+    actor = _here.actor
+    assert isinstance(actor, Actor)
+    return actor
+
+
+def never() -> bool:
+    """Return False."""
+    return False
 
 
 class Crash(BaseException):
@@ -25,11 +43,30 @@ class Fault(Enum):
     FAIL_LATE = auto()  # it takes effect, but the answer is lost
 
 
+class Doer(Protocol):
+    """Who calls the outside world, and waits."""
+
+    @property
+    def name(self) -> str:
+        """What to call it where something went wrong."""
+        ...
+
+    def call(self, what: str) -> Fault:
+        """See `Actor.call`."""
+        ...
+
+    def idle(self, until: datetime, ready: Callable[[], bool] = ...) -> None:
+        """See `Actor.idle`."""
+        ...
+
+
 class Actor:
     """One function instance; `advance` lets it make some more calls."""
 
-    def __init__(self, name: str, body: Callable[["Actor"], object]) -> None:
+    def __init__(self, name: str, body: Callable[["Actor"], object], process: object = None) -> None:
         self.name = name
+        self.process = process
+        """What dies with it, if it is a thread of something bigger."""
         self.done = False
         self.crashed = False
         self.error: Exception | None = None
@@ -38,6 +75,8 @@ class Actor:
         """The call it is held at; empty while it idles or before it began."""
         self.wakes_at: datetime | None = None
         """When an idle instance would go on by itself; None if it does not idle."""
+        self.ready: Callable[[], bool] = never
+        """Whether an idle instance would go on before that."""
         self.calls = 0
         self.trap: tuple[int, Fault] | None = None
         """The call, counted from 0, that meets a fault whatever `advance` says."""
@@ -58,7 +97,7 @@ class Actor:
         """
         if self.done:
             return
-        self._left, self._fault, self.at, self.wakes_at = calls, fault, "", None
+        self._left, self._fault, self.at, self.wakes_at, self.ready = calls, fault, "", None, never
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
             self._thread.start()
@@ -102,14 +141,14 @@ class Actor:
         fault, self._fault = self._fault, Fault.NONE
         return fault
 
-    def idle(self, until: datetime) -> None:
-        """Wait for something to happen, until a time at most.
+    def idle(self, until: datetime, ready: Callable[[], bool] = never) -> None:
+        """Wait for something to happen, which `ready` tells, until a time at most.
 
         Raises:
             Crash: the process dies meanwhile.
         """
         if not self._doomed:
-            self.wakes_at = until
+            self.wakes_at, self.ready = until, ready
             self._hold()
         if self._doomed:
             raise Crash
@@ -119,6 +158,7 @@ class Actor:
         self._go.acquire()
 
     def _run(self) -> None:
+        _here.actor = self
         try:
             self.result = self._body(self)
         except Crash:

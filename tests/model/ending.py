@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from ips_common.models.message import Kick
 from ips_common.models.task import Task, TaskStatus
 from tests.model.rule import untold, untrue
 from tests.model.world import World
@@ -20,9 +21,10 @@ def end(world: World) -> None:
     world.heal()
     world.kubelets_work = True
     world.cluster.spared = lambda task_id: task_id in over
-    over: set[str] = set()
+    over = {task.task_id for task in world.tasks() if task.status.final}
     for instance in list(world.instances):
-        world.advance(instance)
+        if instance in world.instances:
+            world.advance(instance)
     created = len(world.cluster.created)
     before = {task.task_id for task in world.tasks() if task.status.final}
 
@@ -30,8 +32,8 @@ def end(world: World) -> None:
         over.update(task.task_id for task in world.tasks() if task.status.final)
         return len(over) == len(world.tasks()) and not world.letters and not world.instances
 
-    world.run(PATIENCE, beat=5, done=quiet)
-    world.run(AFTERMATH, beat=5)
+    world.run(PATIENCE, beat=10, done=quiet)
+    world.run(AFTERMATH, beat=10)
     world.judge()
     late = [key for key in world.cluster.created[created:] if key.task_id in before]
     wrong = [f"{key} got a Job after its task was over" for key in late]
@@ -45,12 +47,16 @@ def _left_by(task: Task, world: World) -> list[str]:
     if not task.status.final:
         return [f"never settled: {task.status}, {task.pending_reason}, {task.open_batches}"]
     shards = [item.shard for item in world.store.all_shards(task.task_id)]
-    wrong = untrue(task, shards, world.cluster.tried, world.cluster.pulled) + untold(task, world.postman.told)
+    given_up = world.postman.unwanted | world.hand.buried
+    wrong = untrue(task, shards, world.cluster.tried, world.cluster.pulled)
+    wrong += untold(task, world.postman.told, given_up)
     live = [job.key for job in world.cluster.live_jobs() if job.key.task_id == task.task_id]
     if live:
         wrong.append(f"{task.status}, but Jobs live on: {live}")
     if task.status is TaskStatus.CANCELLED and world.cluster.names_of(task.task_id):
         wrong.append("cancelled, but Jobs are left")
+    if world.cluster.sets_of(task.task_id):
+        wrong.append(f"{task.status}, but its DaemonSet lives on")
     if task.cleanup:
         wrong.append("never cleaned up")
     return wrong
@@ -65,6 +71,13 @@ def _lost(world: World) -> list[str]:
         for task_id in sorted(world.cancelled)
         if tasks[task_id].status is not TaskStatus.CANCELLED
     ]
+    released = Counter(task.spec.images for task in tasks.values() if task.created_by == "release:all")
+    wrong += [f"{count} tasks for {images[0]}" for images, count in released.items() if count > 1]
+    if len(released) < len(world.hand.released):
+        wrong.append("a release that was acknowledged has no task")
+    under_way = [letter.message.kind for letter in world.letters if not isinstance(letter.message, Kick)]
+    if under_way:
+        wrong.append(f"still under way: {under_way}")
     if world.store.slots("default"):
         wrong.append(f"slots are held at the end: {world.store.slots('default')}")
     ended = Counter(task.status.value for task in tasks.values())

@@ -1,7 +1,7 @@
 """The explorer: hypothesis chooses what happens next, and makes what goes wrong short."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
@@ -16,69 +16,34 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ips_common.cluster.memory import denied, not_found
-from ips_common.errors import ClusterRefused
-from ips_common.models.message import Notification
-from ips_common.observe import ContainerSeen
-from tests.model.actor import FOREVER, Fault
+from ips_common.models.message import BatchMessage, Notification
+from tests.model.actor import Fault
+from tests.model.choice import (
+    DIGESTS,
+    IMAGES,
+    calls,
+    faults,
+    few,
+    node_troubles,
+    numbers,
+    outages,
+    receivers,
+    shapes,
+    skews,
+    specs,
+    troubles,
+)
 from tests.model.ending import end
-from tests.model.world import Instance, World, copy_of
+from tests.model.letter import Announcement, Letter, copy_of
+from tests.model.world import Instance, World
 
 T = TypeVar("T")
 
-IMAGES = ("nginx:1.27", "redis:7", "registry.example/app:1")
 MOST_TASKS = 4
 MOST_TRACKERS = 3
 
 explored: Counter[str] = Counter()
 """Examples, steps and calls of the outside world so far."""
-
-numbers = st.integers(0, 7)
-calls = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 8, 11, 16, FOREVER, FOREVER])
-few = st.sampled_from([0, 1, 2, 3, 5])
-skews = st.sampled_from([0.0, 0.0, 60.0, -60.0])
-faults = st.sampled_from([Fault.CRASH, Fault.CRASH, Fault.FAIL, Fault.FAIL_LATE])
-specs = st.fixed_dictionaries(
-    {
-        "images": st.sampled_from([IMAGES[:1], IMAGES[:2], IMAGES[1:]]),
-        "batchSize": st.sampled_from([1, 1, 2, 3, 10]),
-        "maxConcurrentBatches": st.sampled_from([1, 1, 2, 3]),
-        "maxRetries": st.sampled_from([0, 1, 2]),
-        "retryDelaySeconds": st.sampled_from([1, 10]),
-        "timeoutSeconds": st.sampled_from([30, 60]),
-        "successThreshold": st.sampled_from([1.0, 0.9, 0.5, 0.0]),
-    },
-    optional={
-        "priority": st.integers(1, 10),
-        "failFast": st.just(True),
-        "nodeSelector": st.sampled_from([*[{"pool": "a"}] * 7, {"pool": "none"}]),
-        "skipPresent": st.just(False),
-        "pullPolicy": st.just("Always"),
-        "retryPolicy": st.just("linear"),
-        "webhookUrl": st.just("https://hooks.example/ended"),
-    },
-)
-troubles: dict[str, Callable[[str], ContainerSeen]] = {
-    "missing": not_found,
-    "denied": denied,
-    "slow": lambda _: ContainerSeen(waiting="ContainerCreating"),
-    "flaky": lambda _: ContainerSeen(waiting="ErrImagePull", message="dial tcp 10.0.0.1:443: i/o timeout"),
-}
-FORBIDDEN = ClusterRefused("nodes is forbidden: cannot do anything", status=403, reason="Forbidden")
-outages: dict[str, tuple[str, str, object]] = {
-    "the store is away": ("store", "down", True),
-    "the bus is away": ("bus", "down", True),
-    "the bus is about to go away": ("bus", "_left", 1),
-    "the API server is away": ("cluster", "away", True),
-    "the API server forbids": ("cluster", "refusal", FORBIDDEN),
-    "nobody may create Jobs": ("cluster", "forbids", "jobs.batch is forbidden: cannot create resource jobs"),
-    "a policy denies Jobs": ("cluster", "forbids", 'admission webhook "policy" denied the request'),
-    "the quota is used up": ("cluster", "quota", 0),
-    "the quota is small": ("cluster", "quota", 2),
-    "pods are refused": ("cluster", "pod_refusal", "pods may not"),
-    "events are unreadable": ("cluster", "events_readable", False),
-    "receivers are away": ("postman", "away", True),
-}
 
 
 def pick(things: Sequence[T], number: int) -> T:
@@ -91,13 +56,14 @@ class Machine(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(slots=st.integers(1, 2), nodes=st.sampled_from([2, 3, 4, 5, 6, 1]), skew=skews, spec=specs)
-    def begin(self, slots: int, nodes: int, skew: float, spec: dict[str, Any]) -> None:
+    @initialize(shape=shapes, wanted=st.lists(specs, min_size=1, max_size=3))
+    def begin(self, shape: dict[str, Any], wanted: list[dict[str, Any]]) -> None:
         explored["examples"] += 1
-        self.world = World(nodes=nodes, slots=slots, skew=skew)
-        for index in range(0, nodes, 2):
+        self.world = World(**shape)
+        for index in range(0, self.world.nodes, 2):
             self.world.cluster.change_node(f"node-{index}", labels={"pool": "a"})
-        self.world.advance(self.world.ask(spec))
+        for spec in wanted:
+            self.world.advance(self.world.ask(spec))
 
     @invariant()
     def nothing_is_wrong(self) -> None:
@@ -113,8 +79,8 @@ class Machine(RuleBasedStateMachine):
                 end(self.world)
         finally:
             explored["calls"] += self.world.calls
-            for instance in list(self.world.instances):
-                self.world.kill(instance)
+            while self.world.instances:
+                self.world.kill(self.world.instances[0])
 
     def _task_ids(self) -> list[str]:
         return [task.task_id for task in self.world.tasks()]
@@ -162,6 +128,11 @@ class Machine(RuleBasedStateMachine):
     def _trackers(self) -> list[Instance]:
         return [instance for instance in self.world.instances if instance.actor.name == "track"]
 
+    @precondition(lambda self: self.world.processes)
+    @rule(number=numbers)
+    def told_to_end(self, number: int) -> None:
+        pick(self.world.processes, number).ending = True
+
     # --- messages
 
     @precondition(lambda self: self.world.letters)
@@ -179,15 +150,22 @@ class Machine(RuleBasedStateMachine):
     @rule(number=numbers)
     def lose(self, number: int) -> None:
         letter = pick(self.world.letters, number)
-        if not isinstance(letter.message, Notification) and letter.deliveries == 0:
+        if not isinstance(letter.message, Notification | Announcement) and letter.deliveries == 0:
             # What was delivered before is in Pub/Sub's hands, and so is every notification that was sent.
             self.world.letters.remove(letter)
 
-    @precondition(lambda self: any(letter.deliveries > 1 for letter in self.world.letters))
+    @precondition(lambda self: self._failed_letters())
     @rule(number=numbers)
     def bury(self, number: int) -> None:
+        pick(self._failed_letters(), number).dead = True
+
+    def _failed_letters(self) -> list[Letter]:
         letters = [letter for letter in self.world.letters if letter.deliveries > 1]
-        pick(letters, number).dead = True
+        return [letter for letter in letters if isinstance(letter.message, BatchMessage | Notification)]
+
+    @rule(digest=st.sampled_from(DIGESTS), tag=st.sampled_from(["", "1.2"]))
+    def release(self, digest: str, tag: str) -> None:
+        self.world.announce(digest, tag)
 
     # --- time
 
@@ -195,7 +173,7 @@ class Machine(RuleBasedStateMachine):
     def stand_still(self, seconds: float) -> None:
         self.world.pass_time(seconds)
 
-    @rule(seconds=st.sampled_from([0.0, 1.0, 3.0, 15.0, 70.0]), kubelets=st.booleans())
+    @rule(seconds=st.sampled_from([0.0, 1.0, 3.0, 15.0, 70.0, 200.0]), kubelets=st.booleans())
     def run(self, seconds: float, kubelets: bool) -> None:  # noqa: FBT001 - hypothesis draws it
         self.world.kubelets_work = kubelets
         self.world.run(seconds)
@@ -222,28 +200,10 @@ class Machine(RuleBasedStateMachine):
         self.world.cluster.broken_on.clear()
         self.world.cluster.broken.clear()
 
-    @rule(number=numbers, what=st.sampled_from(["evict", "gone", "replaced", "stuck", "silent", "cordoned", "back"]))
+    @rule(number=numbers, what=st.sampled_from([*node_troubles]))
     def node(self, number: int, what: str) -> None:
-        cluster, name = self.world.cluster, self._node(number)
-        if name is None:
-            return
-        match what:
-            case "evict":
-                cluster.evict(name)
-            case "gone":
-                cluster.remove_node(name)
-            case "replaced":
-                cluster.replace_node(name, f"uid-{number}-{len(cluster.created)}")
-            case "stuck":
-                cluster.stuck.add(name)
-            case "silent":
-                cluster.change_node(name, ready=False)
-                cluster.stuck.add(name)
-            case "cordoned":
-                cluster.change_node(name, schedulable=False)
-            case "back":
-                cluster.change_node(name, ready=True, schedulable=True)
-                cluster.stuck.discard(name)
+        if name := self._node(number):
+            node_troubles[what](self.world.cluster, name)
 
     @rule()
     def watches_break(self) -> None:
@@ -254,6 +214,10 @@ class Machine(RuleBasedStateMachine):
     @rule(outage=st.sampled_from([*outages]), seconds=st.sampled_from([1.0, 5.0, 20.0, 100.0, 400.0]))
     def outage(self, outage: str, seconds: float) -> None:
         self.world.break_for(seconds, outages[outage])
+
+    @rule(trouble=st.sampled_from([*receivers]), seconds=st.sampled_from([20.0, 100.0, 400.0]))
+    def receivers(self, trouble: str, seconds: float) -> None:
+        self.world.break_for(seconds, receivers[trouble])
 
 
 def explore(examples: int, steps: int, *, seed: int | None = None, shrink: bool = True) -> None:

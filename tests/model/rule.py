@@ -19,6 +19,8 @@ NEXT = {
 }
 WITHOUT_JOB = {Reason.JOB_CREATE_FAILED, Reason.REFUSED_BY_ADMISSION, Reason.NOT_ATTEMPTED}
 """Reasons that need no Job to have existed."""
+WITHOUT_SET = WITHOUT_JOB | {Reason.NODE_GONE, Reason.NODE_NOT_READY}
+"""Reasons that need no DaemonSet to have existed: it makes no pods for lost nodes, so they are looked at themselves."""
 
 
 def broken(before: Task | None, task: Task, shards: Sequence[Shard]) -> list[str]:
@@ -89,7 +91,7 @@ def _broken_counts(task: Task, counted: Sequence[NodeState]) -> list[str]:
 def _broken_order(task: Task, shards: dict[tuple[int, int], Shard]) -> list[str]:
     wrong = []
     numbers = [batch.number for batch in task.open_batches]
-    if len(numbers) > task.spec.max_concurrent_batches:
+    if len(numbers) > task.spec.max_concurrent_batches and not task.is_daemonset:
         wrong.append(f"{len(numbers)} batches are open, {task.spec.max_concurrent_batches} may be")
     if len(set(numbers)) < len(numbers) or any(not 1 <= number <= task.opened for number in numbers):
         wrong.append(f"batches {numbers} are open of {task.opened} ever opened")
@@ -140,15 +142,18 @@ def untrue(
                     wrong.append(f"{state.name} never pulled {image.image} in attempt {shard.attempt}")
                 if (
                     image.problem
-                    and image.problem.reason not in WITHOUT_JOB
+                    and image.problem.reason not in (WITHOUT_SET if task.is_daemonset else WITHOUT_JOB)
                     and (shard.attempt, state.name) not in had_job
                 ):
                     wrong.append(f"{state.name}: {image.problem.reason} without a Job in attempt {shard.attempt}")
     return wrong
 
 
-def untold(task: Task, told: AbstractSet[str]) -> list[str]:
-    """Return what is wrong with the telling of a finished task's end; `told` are the events receivers took."""
+def untold(task: Task, told: AbstractSet[str], given_up: AbstractSet[str]) -> list[str]:
+    """Return what is wrong with the telling of a finished task's end.
+
+    `told` are the events that receivers took, `given_up` those that they did not want or whose message died.
+    """
     webhook = task.webhook
     if webhook is None:
         return []
@@ -156,4 +161,6 @@ def untold(task: Task, told: AbstractSet[str]) -> list[str]:
         return ["the webhook is neither delivered nor given up"]
     if webhook.state is WebhookState.DELIVERED and webhook.event_id not in told:
         return ["the webhook counts as delivered, but nobody got it"]
+    if webhook.state is WebhookState.FAILED and webhook.event_id not in given_up:
+        return ["the webhook counts as given up, but nobody gave it up"]
     return []

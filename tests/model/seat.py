@@ -15,20 +15,23 @@ from ips_common.cluster.memory import MemoryCluster
 from ips_common.cluster.memory_watch import MemoryWatch
 from ips_common.errors import BusUnavailable, ClusterUnavailable, StoreUnavailable, TemporaryError
 from ips_common.models.message import Outgoing
+from ips_common.models.results import Shard
 from ips_common.models.task import Task
-from ips_common.observe import PodSeen
+from ips_common.observe import ATTEMPT_LABEL, TASK_LABEL, Key, PodSeen
 from ips_common.ports.cluster import Creation, JobOutcome, Json, Synced, Watch, WatchEvent
-from ips_common.ports.store import StoredTask
+from ips_common.ports.store import IdempotencyKey, StoredShard, StoredTask
 from ips_common.ports.webhook import Courier, Reply
 from ips_common.store.memory import MemoryStore
-from tests.model.actor import Actor, Fault
+from tests.model.actor import Doer, Fault
+from tests.model.few import FewNodesTask
+from tests.model.warden import Warden
 
 
 class Seat:
     """Stands between an instance and one part of the outside world; passes every call on, if it is to come through."""
 
     def __init__(
-        self, actor: Actor, real: object, lost: type[TemporaryError], after: Callable[[], None] = lambda: None
+        self, actor: Doer, real: object, lost: type[TemporaryError], after: Callable[[], None] = lambda: None
     ) -> None:
         self._actor = actor
         self._real = real
@@ -53,20 +56,53 @@ class Seat:
 
 
 class StoreSeat(Seat):
-    """The store; `after` is called after every call."""
+    """The store, as the instance `who` sees it; a warden looks at what every call did.
 
-    def __init__(self, actor: Actor, store: MemoryStore, after: Callable[[], None]) -> None:
-        super().__init__(actor, store, StoreUnavailable, after)
+    With `few`, tasks are stored as ones whose shards hold few nodes.
+    """
+
+    def __init__(self, actor: Doer, store: MemoryStore, warden: Warden, *, few: bool) -> None:
+        super().__init__(actor, store, StoreUnavailable, lambda: warden.check_writes(actor.name))
+        self._warden = warden
+        self._few = few
+        self._waiting: list[Task] = []
+
+    def create_task(self, task: Task, key: IdempotencyKey | None = None) -> tuple[Task, bool]:
+        """See `Store.create_task`."""
+        stored = FewNodesTask.model_construct(**dict(task)) if self._few else task
+        created: tuple[Task, bool] = self._call("create_task", cast("MemoryStore", self._real).create_task, stored, key)
+        return created
 
     def transition(self, task_id: str, change: Callable[[Task], Task]) -> StoredTask:
         """A read and a write, with room for others in between, as often as it takes."""
         return MemoryStore.transition(cast("MemoryStore", self), task_id, change)
 
+    def queue(self, cluster: str, limit: int) -> Sequence[StoredTask]:
+        """See `Store.queue`."""
+        queue: Sequence[StoredTask] = self._call("queue", cast("MemoryStore", self._real).queue, cluster, limit)
+        self._waiting = self._warden.waiting()
+        return queue
+
+    def start(
+        self, stored: StoredTask, task: Task, shards: Sequence[Shard], taken_over: Sequence[StoredShard]
+    ) -> StoredTask:
+        """See `Store.start`."""
+        start = cast("MemoryStore", self._real).start
+        fault = self._actor.call("start")
+        if fault is Fault.FAIL:
+            raise self._lost("start failed")
+        started = start(stored, task, shards, taken_over)
+        self._after()
+        self._warden.check_turn(started.task, self._waiting)
+        if fault is Fault.FAIL_LATE:
+            raise self._lost("the answer to start was lost")
+        return started
+
 
 class BusSeat(Seat):
     """The bus."""
 
-    def __init__(self, actor: Actor, bus: MemoryBus) -> None:
+    def __init__(self, actor: Doer, bus: MemoryBus) -> None:
         super().__init__(actor, bus, BusUnavailable)
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
@@ -77,10 +113,10 @@ class BusSeat(Seat):
 
 
 class ClusterSeat(Seat):
-    """One cluster; `created` is called after every Job that came into being."""
+    """One cluster; `created` is called with every Job or DaemonSet that came into being."""
 
     def __init__(
-        self, actor: Actor, cluster: MemoryCluster, clock: Callable[[], datetime], created: Callable[[], None]
+        self, actor: Doer, cluster: MemoryCluster, clock: Callable[[], datetime], created: Callable[[Key], None]
     ) -> None:
         super().__init__(actor, cluster, ClusterUnavailable)
         self.last_watch: WatchSeat | None = None
@@ -98,10 +134,22 @@ class ClusterSeat(Seat):
             before = len(self._cluster.created)
             outcome = self._cluster.create_jobs([job], timeout)[0]
             if len(self._cluster.created) > before:
-                self._created()
+                self._created(self._cluster.created[-1])
         if fault is not Fault.NONE:
             return JobOutcome(job["metadata"]["name"], Creation.FAILED, "no answer")
         return outcome
+
+    def create_daemonset(self, daemonset: Json, timeout: float) -> JobOutcome:
+        """See `Cluster.create_daemonset`; never raises."""
+        fault = self._actor.call("create_daemonset")
+        name = daemonset["metadata"]["name"]
+        if fault is Fault.FAIL:
+            return JobOutcome(name, Creation.FAILED, "no answer")
+        outcome = self._cluster.create_daemonset(daemonset, timeout)
+        if outcome.creation is Creation.CREATED:
+            labels = daemonset["metadata"]["labels"]
+            self._created(Key(labels[TASK_LABEL], int(labels[ATTEMPT_LABEL]), 1, ""))
+        return outcome if fault is Fault.NONE else JobOutcome(name, Creation.FAILED, "no answer")
 
     def watch(self, stop: Event, *, seconds: float) -> Watch:
         """Begin a watch; it never fails, it loses touch."""
@@ -117,7 +165,7 @@ class WatchSeat:
     each other.
     """
 
-    def __init__(self, actor: Actor, watch: MemoryWatch, clock: Callable[[], datetime]) -> None:
+    def __init__(self, actor: Doer, watch: MemoryWatch, clock: Callable[[], datetime]) -> None:
         self.watch = watch
         self.pods_late = False
         self._late: list[WatchEvent] = []
@@ -132,7 +180,7 @@ class WatchSeat:
     def get(self, timeout: float) -> Sequence[WatchEvent]:
         """See `Watch.get`."""
         if not self.pending:
-            self._actor.idle(self._clock() + timedelta(seconds=timeout))
+            self._actor.idle(self._clock() + timedelta(seconds=timeout), lambda: self.pending)
         events = [*self._late, *self.watch.get(0)]
         self._late = []
         if self.pods_late:
@@ -164,7 +212,7 @@ def _of_pod(event: WatchEvent) -> bool:
 class ClustersSeat:
     """The configured clusters: one."""
 
-    def __init__(self, actor: Actor, seat: ClusterSeat, name: str) -> None:
+    def __init__(self, actor: Doer, seat: ClusterSeat, name: str) -> None:
         self._actor = actor
         self._seat = seat
         self._name = name
@@ -184,7 +232,7 @@ class ClustersSeat:
 class CourierSeat(Courier):
     """Webhooks."""
 
-    def __init__(self, actor: Actor, courier: Courier) -> None:
+    def __init__(self, actor: Doer, courier: Courier) -> None:
         self._actor = actor
         self._courier = courier
 

@@ -13,7 +13,8 @@ from ips_common.models.message import BatchMessage, Kick, Notification
 from ips_common.models.task import TaskStatus
 from tests.model.actor import Fault
 from tests.model.ending import end
-from tests.model.world import Instance, Letter, World, copy_of
+from tests.model.letter import Letter, copy_of
+from tests.model.world import Instance, World
 
 HOOK = {"webhookUrl": "https://hooks.example/ended"}
 MOST_CALLS = 200
