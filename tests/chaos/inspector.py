@@ -43,10 +43,15 @@ class Inspector:
                 return left
             time.sleep(0.2)
 
-    def violations(self, ids: Sequence[str], receiver: Receiver) -> list[str]:
-        """Return every broken promise, in words."""
-        jobs = self.kube.batch.list_namespaced_job("ips").items
-        return violations(ids, self.store, self._slots(), jobs, receiver)
+    def violations(self, ids: Sequence[str], receiver: Receiver, seconds: float = 15) -> list[str]:
+        """Return every broken promise, in words; a Job may take its time to say that its pod is over."""
+        end = time.monotonic() + seconds
+        while True:
+            jobs = self.kube.batch.list_namespaced_job("ips").items
+            found = violations(ids, self.store, self._slots(), jobs, receiver)
+            if not found or time.monotonic() >= end:
+                return found
+            time.sleep(0.2)
 
     def _slots(self) -> list[str]:
         documents: Any = self.client.collection("clusters").stream()
