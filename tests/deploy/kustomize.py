@@ -1,0 +1,46 @@
+"""The manifests of `deploy/k8s`, as kubectl builds them."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+K8S = Path(__file__).parents[2] / "deploy" / "k8s"
+OVERLAYS = ("base", "overlays/gke", "overlays/autopilot", "overlays/in-cluster")
+
+Object = dict[str, Any]
+
+
+@cache
+def _built(folder: Path) -> str:
+    kubectl = shutil.which("kubectl")
+    assert kubectl, "kubectl is not installed; any release from 1.27 on will do (https://kubernetes.io/docs/tasks/tools/)"
+    done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def build(folder: str | Path) -> list[Object]:
+    """All objects of a folder of `deploy/k8s`, or of one elsewhere."""
+    return [document for document in yaml.safe_load_all(_built(K8S / folder)) if document]
+
+
+def of_kind(objects: Sequence[Object], *kinds: str) -> Iterator[Object]:
+    """Those of some kinds."""
+    return (obj for obj in objects if obj["kind"] in kinds)
+
+
+def pod_of(obj: Object) -> Object | None:
+    """The pod template of an object that makes pods."""
+    match obj["kind"]:
+        case "Deployment" | "Job" | "DaemonSet":
+            template: Object = obj["spec"]["template"]
+        case "CronJob":
+            template = obj["spec"]["jobTemplate"]["spec"]["template"]
+        case _:
+            return None
+    return template
