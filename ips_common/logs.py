@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from ips_common import __version__
+
 _FIELDS: ContextVar[Mapping[str, Any]] = ContextVar("log_fields", default=MappingProxyType({}))
 _LABELS = ("taskId", "batch", "cluster", "requestId")
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -71,7 +73,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             # Error Reporting groups entries of severity ERROR and above that hold a stack trace here.
             entry["stack_trace"] = f"{entry['message']}\n{self.formatException(record.exc_info)}"
-            entry["serviceContext"] = {"service": self._function}
+            entry["serviceContext"] = {"service": self._function, "version": __version__}
         return json.dumps(entry, default=str, ensure_ascii=False)
 
 

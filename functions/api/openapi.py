@@ -11,6 +11,7 @@ from functions.api.callers import API_KEY_HEADER
 from functions.api.problems import MEDIA_TYPE, ProblemView
 from functions.api.query import Query
 from functions.api.route import Access, Reply, Route
+from ips_common import __version__
 
 Json = dict[str, Any]
 
@@ -57,7 +58,7 @@ def document(routes: tuple[Route, ...]) -> bytes:
         "openapi": "3.1.0",
         "info": {
             "title": "Image Prewarm Service",
-            "version": "1",
+            "version": __version__,
             "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

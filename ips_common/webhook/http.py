@@ -12,6 +12,7 @@ from io import BytesIO
 import aiohttp
 from yarl import URL
 
+from ips_common import __version__
 from ips_common.ports.webhook import Courier, Reply
 from ips_common.webhook.address import AddressRules
 from ips_common.webhook.signature import EVENT_ID_HEADER, HEADER, sign
@@ -63,7 +64,7 @@ class HttpCourier(Courier):
             return Reply(0, _UNSIGNED)
         headers = {
             "Content-Type": "application/cloudevents+json; charset=utf-8",
-            "User-Agent": "ips",
+            "User-Agent": f"ips/{__version__}",
             "Accept": "*/*",
             EVENT_ID_HEADER: event_id,
             HEADER: sign(body, self._secrets, at),
