@@ -1,0 +1,1 @@
+"""What Cloud Scheduler does elsewhere."""
