@@ -1,12 +1,8 @@
 """What Firestore charges for and what it limits: sizes, reads and writes, expiry, indexes."""
 
-import json
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +15,8 @@ from ips_common.store.client import firestore_client
 from ips_common.store.firestore import FirestoreStore
 from tests.contract.relay import Relay
 from tests.contract.samples import START, finished, new_shard, new_task, pulled, put, running, waiting
+from tests.firestore_indexes import declared, used
 
-INDEXES = Path(__file__).parents[2] / "infra" / "firestore.indexes.json"
 DOCUMENT_LIMIT = 1_048_576
 COMMIT_LIMIT = 4_194_304
 """Bytes of a gRPC message to the emulator; Firestore itself takes 10 MiB."""
@@ -164,28 +160,4 @@ def test_every_composite_index_that_queries_need_is_declared_and_no_other(
     store.all_shards("task-0000")
     store.nodes("task-0000")
 
-    assert _used(firestore_emulator, project) == _declared()
-
-
-def _used(host: str, project: str) -> set[tuple[Any, ...]]:
-    database = urllib.parse.quote(f"projects/{project}/databases/(default)", safe="")
-    url = f"http://{host}/emulator/v1/projects/{project}:indexUsage?database={database}"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        reports = json.load(answer).get("reports", [])
-    return {index for report in reports if (index := _index(report["index"]))}
-
-
-def _declared() -> set[tuple[Any, ...]]:
-    return {
-        (index["collectionGroup"], *((field["fieldPath"], field["order"]) for field in index["fields"]))
-        for index in json.loads(INDEXES.read_text(encoding="utf-8"))["indexes"]
-    }
-
-
-def _index(report: dict[str, Any]) -> tuple[Any, ...] | None:
-    """The index of a report; None for equalities only, which Firestore answers from single-field indexes."""
-    fields = [(field["fieldPath"], field["order"]) for field in report["fields"] if field["fieldPath"] != "__name__"]
-    group = report["name"].split("/collectionGroups/")[1].split("/")[0]
-    if all(order == "ASCENDING" for _, order in fields):
-        return None
-    return (group, *fields)
+    assert used(firestore_emulator, [project]) == declared()
