@@ -46,8 +46,8 @@ golden: setup ## replay what a real API server answered against the simulated cl
 bench: setup ## measure the figures the product is held to, against a bare client in the same run
 	@$(PY) -m tests.bench
 
-model: setup ## the product in memory under random interleavings, crashes and outages, for some minutes
-	@$(PY) -m tests.model
+model: setup ## the product in memory under random interleavings, crashes and outages; ARGS=--planted plants bugs
+	@$(PY) -m tests.model $(ARGS)
 
 chaos: setup ## faults of every kind on the real stack, then every promise checked; IPS_CHAOS_SEED=N repeats a run
 	@$(PY) -m tests.chaos

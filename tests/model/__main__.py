@@ -1,31 +1,46 @@
-"""Explore for minutes: `python -m tests.model`.
+"""Explore for minutes, or plant bugs and see whether they are found."""
 
-`MODEL_EXAMPLES` and `MODEL_STEPS` say how long, `MODEL_SEED` where. What goes wrong is made as short as possible first,
-which takes up to five minutes more; `MODEL_SHRINK=0` leaves that out.
-"""
-
+import argparse
 import logging
-import os
 import sys
 import time
 
 from tests.model.machine import explore, explored
+from tests.model.planted import hunt_all
 
-EXAMPLES, STEPS = "8000", "50"
+SECONDS = 240
+EXAMPLES = 150
+"""Lives of the world from one seed; the next ones are from the next."""
 
 
 def main() -> int:
-    """Explore, and say how much; returns 1 if something went wrong."""
+    """Explore, and say how much; returns how much went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.model", description=__doc__)
+    parser.add_argument("--seconds", type=float, help=f"how long, or how long for each bug ({SECONDS}, 60)")
+    parser.add_argument("--steps", type=int, default=50, help="how much may happen in one life, at most (50)")
+    parser.add_argument("--seed", type=int, help="where to begin; the last line of a run names it (by time)")
+    parser.add_argument("--no-shrink", action="store_true", help="tell what goes wrong as it is, however long")
+    parser.add_argument("--planted", nargs="*", metavar="WORDS", help="plant the bugs whose names have these words")
+    options = parser.parse_args()
+    if options.planted is not None:
+        return hunt_all(options.planted, options.seconds or 60)
+    seed = time.time_ns() % 1_000_000 if options.seed is None else options.seed
+    return _explore(options.seconds or SECONDS, options.steps, seed, shrink=not options.no_shrink)
+
+
+def _explore(seconds: float, steps: int, seed: int, *, shrink: bool) -> int:
     logging.disable(logging.CRITICAL)
-    seed = int(os.environ.get("MODEL_SEED") or time.time_ns() % 1_000_000)
-    examples, steps = (os.environ.get("MODEL_EXAMPLES") or EXAMPLES), (os.environ.get("MODEL_STEPS") or STEPS)
     began = time.monotonic()
     violations = 0
+    at = seed
     try:
-        explore(int(examples), int(steps), seed=seed, shrink=os.environ.get("MODEL_SHRINK") != "0")
+        while time.monotonic() < began + seconds:
+            explore(EXAMPLES, steps, seed=at, shrink=shrink)
+            at += 1
     except AssertionError as error:
         violations = 1
-        sys.stdout.write("\n".join([str(error), *getattr(error, "__notes__", ())]) + "\n")
+        words = [str(error), *getattr(error, "__notes__", ()), f"again with: --seed {at} --steps {steps}"]
+        sys.stdout.write("\n".join(words) + "\n")
     sys.stdout.write(
         f"model: seed {seed}: {explored['steps']} steps in {explored['examples']} examples, {explored['calls']} calls "
         f"of the outside world, {time.monotonic() - began:.0f} s, {violations} violations\n"
