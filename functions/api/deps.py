@@ -9,6 +9,7 @@ from typing import Protocol
 from functions.api.callers import Authenticate, anyone
 from ips_common import cancel, launch
 from ips_common.accept import Launch
+from ips_common.draining import draining
 from ips_common.models.image_rule import AllowedImages
 from ips_common.models.task import Task
 from ips_common.ports.bus import Bus
@@ -52,6 +53,8 @@ class Deps:
     """Seconds between two looks at a task that callers wait for."""
     gate_max_wait: float = 50.0
     """Seconds one call waits at most: the function's own time ends at 60."""
+    draining: Callable[[], bool] = draining
+    """Whether the process is to end soon."""
     ready_timeout: float = 1.8
     """Seconds in which `/ready` answers, whatever hangs."""
     figures_max_age: float = 5.0

@@ -43,7 +43,9 @@ class Endpoints:
         self._deps = deps
         self._metrics = metrics
         self._readiness = Readiness.of(deps.store, deps.bus, deps.clusters, deps.ready_timeout)
-        self._gate = GatePoller(deps.store, interval=deps.gate_interval, max_wait=deps.gate_max_wait)
+        self._gate = GatePoller(
+            deps.store, interval=deps.gate_interval, max_wait=deps.gate_max_wait, draining=deps.draining
+        )
         self._document: bytes | None = None
         self.routes: tuple[Route, ...] = ()
 

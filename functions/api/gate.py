@@ -1,7 +1,7 @@
 """The gate: whether enough nodes hold every image, and waiting for that without a database loop per caller."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -93,11 +93,20 @@ class GatePoller:
     requests, when the instance may have no processor.
     """
 
-    def __init__(self, store: Store, *, interval: float, max_wait: float, max_waiters: int = MAX_WAITERS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        interval: float,
+        max_wait: float,
+        max_waiters: int = MAX_WAITERS,
+        draining: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._store = store
         self._interval = interval
         self._max_wait = max_wait
         self._max_waiters = max_waiters
+        self._draining = draining
         self._lock = threading.Lock()
         self._watched: dict[str, _Watched] = {}
 
@@ -131,7 +140,8 @@ class GatePoller:
                 self._read(watched)
             with watched.fresh:
                 task, error = watched.task, watched.error
-            late = monotonic() >= deadline
+            # A process that is to end has seconds left: whoever waits asks another one.
+            late = monotonic() >= deadline or self._draining()
             if error is not None and (late or not isinstance(error, TemporaryError)):
                 raise error
             if error is None and (late or decide(task, minimum) is not GateState.WAITING):

@@ -8,9 +8,10 @@ import functions_framework
 
 from functions.tracker.handler import bury, bury_notification, check_source, handle
 from functions.tracker.ports import Pace, Ports
-from functions.tracker.runner import Runner, draining
+from functions.tracker.runner import Runner
 from ips_common import push
 from ips_common.bus.envelope import Delivery
+from ips_common.draining import draining
 from ips_common.models.message import BatchMessage, Kick, Notification, Tick
 from ips_common.verdict import Patience
 from ips_common.wiring.bus import bus

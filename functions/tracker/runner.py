@@ -5,7 +5,6 @@ invocation of a process tracks; others hand it their cluster and return at once.
 """
 
 import logging
-import signal
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -151,12 +150,3 @@ class Runner:
             self._ports.bus.publish([Kick(cluster=cluster)])
         except BusUnavailable as error:
             logger.warning("no kick for the next invocation", extra={"error": str(error)})
-
-
-def draining() -> bool:
-    """Whether gunicorn has been told to end: it then waits for its requests, of which tracking would be the last.
-
-    gunicorn's workers handle SIGTERM themselves and offer requests no other sign of it.
-    """
-    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    return getattr(worker, "alive", True) is False

@@ -172,6 +172,12 @@ class TestPoller:
         threads[1].join(30)
         assert views[1.0].state is GateState.OPEN
 
+    def test_nobody_is_kept_waiting_by_a_process_that_is_to_end(self) -> None:
+        told = iter([False, False, True])
+        poller = GatePoller(ScriptedStore(task()), interval=0.01, max_wait=60, draining=lambda: next(told))
+
+        assert poller.wait("task-1", 1.0, 30).state is GateState.WAITING
+
     def test_an_outage_of_the_store_is_waited_out(self) -> None:
         store = ScriptedStore(task(), StoreUnavailable("gone"), StoreUnavailable("gone"), task(completed=10))
 
