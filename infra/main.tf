@@ -8,7 +8,7 @@ locals {
   region     = var.region
   project    = var.project_id
   names      = { for name in keys(local.topology.functions) : name => "${var.name_prefix}${name}" }
-  with_cloud = [for name, needs in local.needs.functions : name if needs.clusters]
+  with_cloud = [for name, needs in local.needs.functions : name if length(needs.clusters) > 0]
 
   labels = merge({ app = "ips" }, var.labels)
 }

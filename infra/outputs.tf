@@ -25,7 +25,7 @@ output "subscriptions" {
 }
 
 output "kubernetes_bindings" {
-  description = "For every cluster: binds the roles of deploy/k8s/base to the functions that call it. `terraform output -raw kubernetes_bindings | kubectl apply -f -`"
+  description = "For every cluster: binds the roles of deploy/k8s/base to the functions they are for. `terraform output -raw kubernetes_bindings | kubectl apply -f -`"
   value       = join("---\n", [for binding in local.bindings : yamlencode(binding)])
 }
 
@@ -36,29 +36,34 @@ output "dashboard" {
 
 locals {
   # GKE names an account by its address; where a token was made without that scope, by its number.
-  subjects = flatten([
-    for name in local.with_cloud : [
+  subjects = {
+    for name in local.with_cloud : name => [
       for user in [google_service_account.function[name].email, google_service_account.function[name].unique_id] : {
         apiGroup = "rbac.authorization.k8s.io"
         kind     = "User"
         name     = user
       }
     ]
-  ])
-  bindings = [
-    {
-      apiVersion = "rbac.authorization.k8s.io/v1"
-      kind       = "ClusterRoleBinding"
-      metadata   = { name = "ips-functions-node-reader", labels = { "app.kubernetes.io/part-of" = "ips" } }
-      roleRef    = { apiGroup = "rbac.authorization.k8s.io", kind = "ClusterRole", name = "ips-node-reader" }
-      subjects   = local.subjects
-    },
-    {
-      apiVersion = "rbac.authorization.k8s.io/v1"
-      kind       = "RoleBinding"
-      metadata   = { name = "ips-functions-prewarm", namespace = var.namespace, labels = { "app.kubernetes.io/part-of" = "ips" } }
-      roleRef    = { apiGroup = "rbac.authorization.k8s.io", kind = "Role", name = "ips-prewarm" }
-      subjects   = local.subjects
-    },
-  ]
+  }
+  # Roles are named after the functions, with the prefix that functions have by default.
+  bindings = concat(
+    [
+      for name in local.with_cloud : {
+        apiVersion = "rbac.authorization.k8s.io/v1"
+        kind       = "ClusterRoleBinding"
+        metadata   = { name = "ips-${name}", labels = { "app.kubernetes.io/part-of" = "ips" } }
+        roleRef    = { apiGroup = "rbac.authorization.k8s.io", kind = "ClusterRole", name = "ips-${name}" }
+        subjects   = local.subjects[name]
+      } if contains(local.needs.functions[name].clusters, "nodes")
+    ],
+    [
+      for name in local.with_cloud : {
+        apiVersion = "rbac.authorization.k8s.io/v1"
+        kind       = "RoleBinding"
+        metadata   = { name = "ips-${name}", namespace = var.namespace, labels = { "app.kubernetes.io/part-of" = "ips" } }
+        roleRef    = { apiGroup = "rbac.authorization.k8s.io", kind = "Role", name = "ips-${name}" }
+        subjects   = local.subjects[name]
+      } if contains(local.needs.functions[name].clusters, "namespace")
+    ],
+  )
 }

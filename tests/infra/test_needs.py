@@ -4,8 +4,10 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.infra import needs
+from tests.infra.extract import ROOT
 from tests.infra.module import blocks, files, topology
 from tests.infra.module import needs as declared
 
@@ -38,7 +40,14 @@ def test_publishes_what_its_code_sends(function: str, says: dict[str, Any]) -> N
 
 @pytest.mark.parametrize(("right", "adapter"), [("store", "store"), ("clusters", "clusters"), ("releases", "releases")])
 def test_has_the_rights_that_its_adapters_use(function: str, says: dict[str, Any], right: str, adapter: str) -> None:
-    assert says[right] == needs.wires(function, adapter)
+    assert bool(says[right]) == needs.wires(function, adapter)
+
+
+def test_every_role_in_a_cluster_is_bound_and_no_other(function: str, says: dict[str, Any]) -> None:
+    roles = list(yaml.safe_load_all((ROOT / "deploy" / "k8s" / "base" / "rbac.yaml").read_text("utf-8")))
+    kinds = {"ClusterRole": "nodes", "Role": "namespace"}
+    made = {kinds[each["kind"]] for each in roles if each["metadata"]["name"] == f"ips-{function}"}
+    assert set(says["clusters"]) == made
 
 
 def test_gets_the_secrets_and_settings_of_its_own_that_it_reads(function: str, says: dict[str, Any]) -> None:

@@ -5,8 +5,10 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.infra.applied.conftest import Applied
+from tests.infra.extract import ROOT
 from tests.infra.module import needs, topology
 
 AGENT = "Pub/Sub's agent"
@@ -125,8 +127,20 @@ def test_every_function_has_an_account_of_its_own_that_nothing_else_uses(runs: d
     assert len({*emails, *others}) == len(topology().functions) + 2
 
 
-def test_only_the_functions_that_call_clusters_are_bound_there(runs: dict[str, Applied]) -> None:
+def test_the_output_binds_as_the_overlay_for_gke_does(runs: dict[str, Applied]) -> None:
     run = runs["topology/applied"]
-    bindings = run.outputs["kubernetes_bindings"]
-    bound = {name for name in topology().functions if run.function(name)["service_account_email"] in bindings}
-    assert bound == {name for name, each in needs()["functions"].items() if each["clusters"]}
+    overlay = (ROOT / "deploy" / "k8s" / "overlays" / "gke" / "bindings.yaml").read_text("utf-8")
+    names = {run.function(name)["service_account_email"]: f"ips-{name}@PROJECT" for name in topology().functions}
+
+    def bindings(text: str) -> list[Any]:
+        found = [each for each in yaml.safe_load_all(text) if each]
+        for each in found:
+            # GKE may know an account by its number as well.
+            each["subjects"] = [
+                subject | {"name": names.get(subject["name"], subject["name"])}
+                for subject in each["subjects"]
+                if "@" in subject["name"] or subject["name"] in names
+            ]
+        return sorted(found, key=lambda each: (each["kind"], each["metadata"]["name"]))
+
+    assert bindings(run.outputs["kubernetes_bindings"]) == bindings(overlay)
