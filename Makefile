@@ -6,7 +6,7 @@ export PYTHONPATH := $(CURDIR)
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header
 COMPILE := $(LOCK) pyproject.toml
 
-.PHONY: help setup check test demo run golden bench chaos model infra-check requirements clean
+.PHONY: help setup check test demo run golden bench chaos model infra-check monitoring-check requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ chaos: setup ## faults of every kind on the real stack, then every promise check
 
 infra-check: setup ## Terraform's own checks of infra/, offline, and what it would make against the code; needs terraform
 	@$(PY) -m tests.infra
+
+monitoring-check: setup ## alert rules and their tests, and every query against the metrics that the code exports
+	@$(PY) -m deploy.monitoring
 
 requirements: setup ## lock the dependencies of pyproject.toml
 	$(COMPILE) -o requirements.txt >/dev/null

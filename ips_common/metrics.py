@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ips_common.errors import TemporaryError
-from ips_common.models.results import NodeStatus
+from ips_common.models.results import NodeStatus, Reason
 from ips_common.models.task import PendingReason, TaskStatus
 from ips_common.models.webhook import WebhookState
 from ips_common.ports.store import ClusterFigures, Figures
@@ -26,6 +26,7 @@ CLUSTER_LABEL = "target_cluster"
 
 _FINAL = tuple(status.value for status in TaskStatus if status.final)
 _SETTLED = tuple(status.value for status in NodeStatus if status is not NodeStatus.PENDING)
+_REASONS = tuple(reason.value for reason in Reason)
 _WAITS = ("start", *(reason.value for reason in PendingReason))
 _TOLD = tuple(state.value for state in WebhookState if state is not WebhookState.PENDING)
 
@@ -67,7 +68,10 @@ class FiguresCollector(Collector):
 
 
 def families(figures: Figures) -> Iterator[Metric]:
-    """Turn figures into metric families; known label values are always there, at 0 if nothing happened yet."""
+    """Turn figures into metric families; known label values are always there, at 0 if nothing happened yet.
+
+    A counter that appears with its first event would hide that event from `increase()`.
+    """
     yield _counter("prewarm_tasks", "Finished tasks.", "status", {**dict.fromkeys(_FINAL, 0), **figures.tasks})
     yield _durations(figures)
     nodes = {**dict.fromkeys(_SETTLED, 0), **figures.nodes}
@@ -79,7 +83,8 @@ def families(figures: Figures) -> Iterator[Metric]:
     yield from _clusters(figures.clusters)
     top = sorted(figures.images.items(), key=lambda item: (-item[1], item[0]))[:MAX_IMAGES]
     yield _counter("prewarm_images", "Finished tasks that asked for an image.", "image", dict(top))
-    yield _counter("prewarm_failures", "Images that a node does not hold, by reason.", "reason", figures.failures)
+    failures = {**dict.fromkeys(_REASONS, 0), **figures.failures}
+    yield _counter("prewarm_failures", "Images that a node does not hold, by reason.", "reason", failures)
     webhooks = {**dict.fromkeys(_TOLD, 0), **figures.webhooks}
     yield _counter("prewarm_webhooks", "Webhooks that were delivered, or given up.", "result", webhooks)
 

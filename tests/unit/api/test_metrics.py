@@ -97,6 +97,8 @@ def test_nothing_yet_is_zero_and_not_missing(api: Api) -> None:
         assert value(samples, "prewarm_nodes_processed_total", result=result) == 0
     for result in ("delivered", "failed"):
         assert value(samples, "prewarm_webhooks_total", result=result) == 0
+    for each in Reason:
+        assert value(samples, "prewarm_failures_total", reason=each.value) == 0
     for reason in ("start", "slot", "retry", "cluster"):
         assert value(samples, "prewarm_pending_tasks", reason=reason) == 0
 
