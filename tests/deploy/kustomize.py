@@ -18,7 +18,9 @@ Object = dict[str, Any]
 @cache
 def _built(folder: Path) -> str:
     kubectl = shutil.which("kubectl")
-    assert kubectl, "kubectl is not installed; any release from 1.27 on will do (https://kubernetes.io/docs/tasks/tools/)"
+    assert kubectl, (
+        "kubectl is not installed; any release from 1.27 on will do (https://kubernetes.io/docs/tasks/tools/)"
+    )
     done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
