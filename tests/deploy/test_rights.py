@@ -75,17 +75,26 @@ def admin(cluster: RunningCluster) -> Any:
 def land(cluster: RunningCluster, admin: Any) -> Iterator[Land]:
     """All that the functions do to a cluster, done once."""
     made = Land(cluster)
-    pull(made)
-    withdraw(made)
-    come_late(made, admin)
-    run_daemonsets(made)
-    be_refused(made, admin)
-    begin_by_tracker(made)
-    made.release({"images": ["registry.example/app:1"], "pullStrategy": "imageVolume"})
-    assert made.api.get("/ready").status_code == 200
-    sweep(made, admin)
+    try:
+        do_everything(made, admin)
+    except (AssertionError, orphans.Refused) as error:
+        if missing := [entry for name in ACCOUNTS for entry in refused(cluster, user(name))]:
+            raise AssertionError(f"rights are missing: {missing}") from error
+        raise
     yield made
     made.close()
+
+
+def do_everything(land: Land, admin: Any) -> None:
+    pull(land)
+    withdraw(land)
+    come_late(land, admin)
+    run_daemonsets(land)
+    be_refused(land, admin)
+    begin_by_tracker(land)
+    land.release({"images": ["registry.example/app:1"], "pullStrategy": "imageVolume"})
+    assert land.api.get("/ready").status_code == 200
+    sweep(land, admin)
 
 
 def pull(land: Land) -> None:
