@@ -6,7 +6,7 @@ export PYTHONPATH := $(CURDIR)
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header
 COMPILE := $(LOCK) pyproject.toml
 
-.PHONY: help setup check test demo run golden bench chaos model infra-check monitoring-check requirements clean
+.PHONY: help setup check test demo run golden bench chaos model infra-check monitoring-check package audit requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -19,7 +19,7 @@ setup: .venv/installed ## a virtual environment with the locked dependencies, in
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
-check: setup ## linters, types, import layers, lock files
+check: setup ## linters, types, import layers, lock files, audit
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -30,6 +30,7 @@ check: setup ## linters, types, import layers, lock files
 	@for file in requirements.txt requirements-dev.txt; do \
 		cmp -s $$file .local/check/$$file || { echo "$$file is not in step with pyproject.toml: make requirements" >&2; exit 1; }; \
 	done
+	@$(PY) -m deploy.release audit
 
 test: setup ## unit, contract, golden and integration tests, with coverage; ARGS go to pytest
 	$(PY) -m pytest tests/unit tests/contract tests/golden tests/integration --cov --cov-report=term $(ARGS)
@@ -58,11 +59,18 @@ infra-check: setup ## Terraform's own checks of infra/, offline, and what it wou
 monitoring-check: setup ## alert rules and their tests, and every query against the metrics that the code exports
 	@$(PY) -m deploy.monitoring
 
+package: setup ## what is uploaded to Cloud Run functions, in dist, with its bill of materials
+	@$(PY) -m deploy.release package $(ARGS)
+
+audit: setup ## known vulnerabilities of the locked packages; IPS_AUDIT=required where one has to be made
+	@$(PY) -m deploy.release audit
+
 requirements: setup ## lock the dependencies of pyproject.toml
 	$(COMPILE) -o requirements.txt >/dev/null
 	$(COMPILE) --extra dev -o requirements-dev.txt >/dev/null
 	$(LOCK) tests/infra/requirements.in -o requirements-infra.txt >/dev/null
+	$(LOCK) deploy/release/requirements.in -o requirements-release.txt >/dev/null
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .local .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .local dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
