@@ -54,6 +54,23 @@ def log_end(task: Task, now: datetime) -> None:
     logger.info("task ended", extra={name: value for name, value in fields.items() if value is not None})
 
 
+def outlived(task: Task, attempt: int) -> bool:
+    """Whether what a batch of `attempt` made, or makes just now, must go again.
+
+    Jobs that come late end by themselves, unless the task was cancelled or failed as a whole; a DaemonSet never does.
+    """
+    if task.is_daemonset:
+        return task.status is not TaskStatus.RUNNING or task.attempt != attempt
+    return task.status in {TaskStatus.CANCELLED, TaskStatus.FAILED}
+
+
+def with_leftovers(task: Task, attempt: int) -> Task:
+    """Return the task marked for cleaning up if a batch may have left what must go; otherwise the same object."""
+    if task.cleanup or not outlived(task, attempt):
+        return task
+    return task.model_copy(update={"cleanup": True})
+
+
 def notifications(task: Task) -> list[Notification]:
     """Return the notification that is still to be sent, if there is one."""
     if task.webhook is None or not task.webhook.unsent:

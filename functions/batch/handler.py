@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from ips_common.errors import BusUnavailable, ClusterUnavailable, TemporaryError
+from ips_common.errors import BusUnavailable, ClusterUnavailable, StoreUnavailable, TemporaryError
+from ips_common.finishing import outlived, with_leftovers
 from ips_common.manifests import daemonset, job
 from ips_common.models.message import BatchMessage, Kick
 from ips_common.models.results import Problem, Reason
@@ -70,7 +71,7 @@ def create_batch(
     task = store.task(message.task_id).task
     cluster = clusters.get(task.spec.cluster)
     if not _wanted(task, message):
-        if task.status is TaskStatus.CANCELLED or (task.is_daemonset and _is_over(task, message)):
+        if outlived(task, message.attempt):
             # An earlier delivery may have died between creating and noticing that it was too late.
             with enter(cluster.name):
                 _withdraw(task, message, cluster)
@@ -89,6 +90,18 @@ def is_left_to_tracker(published: datetime | None, now: datetime) -> bool:
     return published is not None and now - published >= OUTAGE
 
 
+def leave_to_tracker(message: BatchMessage, store: Store) -> None:
+    """Acknowledge a batch that cannot be created, or withdrawn, now.
+
+    The tracker sends open batches again by itself. That a task which is over may have Jobs again, made by an earlier
+    delivery of this message, it has to be told.
+    """
+    try:
+        store.transition(message.task_id, lambda task: with_leftovers(task, message.attempt))
+    except StoreUnavailable as error:
+        logger.warning("batch is left to the tracker, whom nobody told", extra={"error": str(error)})
+
+
 def _create(
     task: Task,
     message: BatchMessage,
@@ -105,7 +118,7 @@ def _create(
     else:
         jobs = _jobs(task, message, store, settings)
         outcomes = cluster.create_jobs(jobs, timeout=max(1.0, seconds_left()))
-    if _is_over(store.task(message.task_id).task, message):
+    if outlived(store.task(message.task_id).task, message.attempt):
         _withdraw(task, message, cluster)
         return Outcome.WITHDRAWN
     if task.is_daemonset:
@@ -119,16 +132,6 @@ def _wanted(task: Task, message: BatchMessage) -> bool:
         and task.attempt == message.attempt
         and any(batch.number == message.batch for batch in task.open_batches)
     )
-
-
-def _is_over(task: Task, message: BatchMessage) -> bool:
-    """Whether what the message makes must go again.
-
-    Jobs that come late end by themselves, unless the task was cancelled or failed as a whole; a DaemonSet never does.
-    """
-    if task.is_daemonset:
-        return task.status is not TaskStatus.RUNNING or task.attempt != message.attempt
-    return task.status in {TaskStatus.CANCELLED, TaskStatus.FAILED}
 
 
 def _withdraw(task: Task, message: BatchMessage, cluster: Cluster) -> None:

@@ -9,7 +9,7 @@ from functools import cache
 import flask
 import functions_framework
 
-from functions.batch.handler import JobSettings, create_batch, is_left_to_tracker
+from functions.batch.handler import JobSettings, create_batch, is_left_to_tracker, leave_to_tracker
 from ips_common import push
 from ips_common.bus.envelope import Delivery
 from ips_common.cluster.door import Door
@@ -61,6 +61,7 @@ def _handle(delivery: Delivery) -> None:
         if not is_left_to_tracker(delivery.published, datetime.now(UTC)):
             raise
         logger.warning("batch is left to the tracker, which sends it again", extra={"error": str(error)})
+        leave_to_tracker(message, store())
 
 
 @functions_framework.http

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from functions.tracker.runner import Runner
 from ips_common.errors import MalformedMessage, TaskNotFound
-from ips_common.finishing import given_up
+from ips_common.finishing import given_up, with_leftovers
 from ips_common.models.message import BatchMessage, Kick, Notification, Tick
 from ips_common.models.results import Problem, Reason
 from ips_common.models.task import TaskStatus
@@ -57,6 +57,8 @@ def handle(message: Kick | Tick, *, runner: Runner, clusters: Clusters, seconds:
 def bury(message: BatchMessage, deliveries: int, *, store: Store) -> Kick | None:
     """Report a batch whose message ended in the dead-letter topic, so that its nodes without a Job settle.
 
+    If the task is over meanwhile, what the batch made before it died has to go.
+
     Returns:
         A kick for the tracker; None if the batch is of no interest any more.
     """
@@ -65,8 +67,10 @@ def bury(message: BatchMessage, deliveries: int, *, store: Store) -> Kick | None
     except TaskNotFound:
         logger.warning("dead letter of a task that does not exist")
         return None
+    kick = Kick(cluster=task.spec.cluster, task_id=task.task_id, request_id=message.request_id)
     if task.status is not TaskStatus.RUNNING or task.attempt != message.attempt:
-        return None
+        marked = store.transition(task.task_id, lambda task: with_leftovers(task, message.attempt)).task
+        return kick if marked.cleanup else None
     shards = store.shards(task.task_id, [(task.attempt, task.shard_of(message.batch))])
     words = f"the batch could not be created in {deliveries} attempts"
     problem = Problem(Reason.JOB_CREATE_FAILED, words, retryable=True)
@@ -74,7 +78,7 @@ def bury(message: BatchMessage, deliveries: int, *, store: Store) -> Kick | None
     problems = {node.name: problem for node in nodes if node.result is None}
     store.report(task.task_id, BatchReport(message.attempt, message.batch, problems))
     logger.error("batch message was dead-lettered", extra={"batch": message.batch, "deliveries": deliveries})
-    return Kick(cluster=task.spec.cluster, task_id=task.task_id, request_id=message.request_id)
+    return kick
 
 
 def bury_notification(message: Notification, deliveries: int, *, store: Store) -> None:

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from functions.batch.handler import JobSettings, create_batch
+from functions.batch.handler import JobSettings, create_batch, is_left_to_tracker, leave_to_tracker
 from functions.notify.handler import notify
 from functions.release.deps import Deps
 from functions.release.handler import handle as release
 from functions.tracker.handler import bury, bury_notification, handle
 from functions.tracker.ports import Ports
 from ips_common.cluster.memory import MemoryClusters
+from ips_common.errors import TemporaryError
 from ips_common.models.message import BatchMessage, Kick, Notification, Tick
 from ips_common.releases.memory import MemoryReleases
 from ips_common.rules import ReleaseRule
@@ -41,14 +42,7 @@ class Hand:
                 if kick := bury(message, letter.deliveries, store=ports.store):
                     self._world.letters.append(Letter(kick, self._world.now))
             case BatchMessage() as message:
-                create_batch(
-                    message,
-                    store=ports.store,
-                    bus=ports.bus,
-                    clusters=ports.clusters,
-                    settings=JOBS,
-                    seconds_left=lambda: 60.0,
-                )
+                self._create(message, letter, ports)
             case Notification() as message if letter.dead:
                 self.buried.add(message.event_id)
                 bury_notification(message, letter.deliveries, store=ports.store)
@@ -57,6 +51,21 @@ class Hand:
                 notify(message, store=ports.store, courier=courier, source="/ips", clock=ports.clock)
             case Announcement() as message:
                 self._release(message, ports)
+
+    def _create(self, message: BatchMessage, letter: Letter, ports: Ports) -> None:
+        try:
+            create_batch(
+                message,
+                store=ports.store,
+                bus=ports.bus,
+                clusters=ports.clusters,
+                settings=JOBS,
+                seconds_left=lambda: 60.0,
+            )
+        except TemporaryError:
+            if not is_left_to_tracker(letter.published, self._world.now):
+                raise
+            leave_to_tracker(message, ports.store)
 
     def _release(self, message: Announcement, ports: Ports) -> None:
         digits = self._world.digits()

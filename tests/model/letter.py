@@ -1,7 +1,8 @@
 """What is under way between functions, and between callers and them."""
 
 import json
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ips_common.bus.envelope import RawDelivery
@@ -43,6 +44,10 @@ class Letter:
     deliveries: int = 0
     dead: bool = False
     """Whether it is in the dead-letter topic."""
+    published: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.published = self.due
 
     @property
     def exhausted(self) -> bool:
@@ -58,7 +63,7 @@ class Letter:
 
 def copy_of(letter: Letter) -> Letter:
     """Return the letter once more."""
-    return replace(letter)
+    return copy(letter)
 
 
 @dataclass(slots=True)

@@ -45,7 +45,7 @@ BUGS = {
     ),
     "no second look at the task once its Jobs are created": Bug(
         "functions/batch/handler.py",
-        "    if _is_over(store.task(message.task_id).task, message):",
+        "    if outlived(store.task(message.task_id).task, message.attempt):",
         "    if False:",
     ),
     "one batch more than allowed is open": Bug(
@@ -174,8 +174,8 @@ BUGS = {
         "cleanup = task.failed_nodes > 0",
     ),
     "a late batch leaves its DaemonSet": Bug(
-        "functions/batch/handler.py",
-        "        return task.status is not TaskStatus.RUNNING or task.attempt != message.attempt\n    return",
+        "ips_common/finishing.py",
+        "        return task.status is not TaskStatus.RUNNING or task.attempt != attempt\n    return",
         "        return task.status is TaskStatus.CANCELLED\n    return",
     ),
     "a DaemonSet's pod of an earlier machine counts": Bug(

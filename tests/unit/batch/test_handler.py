@@ -1,18 +1,21 @@
 """Creating the Jobs of a batch: once, only while wanted, with refusals told."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from functions.batch.handler import OUTAGE, Outcome, create_batch, is_left_to_tracker
+from functions.batch.handler import OUTAGE, Outcome, create_batch, is_left_to_tracker, leave_to_tracker
 from ips_common.cancel import cancel
 from ips_common.cluster.door import Door
 from ips_common.errors import ClusterRefused, ClusterUnavailable, TaskNotFound
 from ips_common.models.message import BatchMessage, Kick
 from ips_common.models.results import Reason
 from ips_common.models.task import Task, TaskStatus
+from ips_common.planning import fail
+from ips_common.reconcile import cancelled
 from ips_common.topology import load_topology
 from tests.unit.world import JOBS, START, World
 
@@ -73,6 +76,36 @@ def test_cancelled_task_gets_no_jobs_and_loses_those_it_has() -> None:
     world.store.transition(task.task_id, lambda task: task.model_copy(update={"status": TaskStatus.CANCELLED}))
     assert deliver(world, first(task)) is Outcome.OUTDATED
     assert not world.cluster.jobs
+
+
+def test_failed_task_gets_no_jobs_and_loses_those_an_earlier_delivery_made_too_late() -> None:
+    world = World(nodes=2, auto=False)
+    task = world.create()
+    deliver(world, first(task))
+    world.store.transition(task.task_id, lambda task: fail(task, "failed fast", START))
+    assert deliver(world, first(task)) is Outcome.OUTDATED
+    assert not world.cluster.jobs
+
+
+@pytest.mark.parametrize(("change", "marked"), [(cancelled, True), (lambda task, _: task, False)])
+def test_tracker_is_told_of_jobs_that_cannot_be_withdrawn_now(
+    change: Callable[[Task, datetime], Task],
+    marked: bool,  # noqa: FBT001 - expected
+) -> None:
+    world = World(nodes=2, auto=False)
+    task = world.create()
+    over = world.store.transition(task.task_id, lambda task: change(task, START))
+    if over.task.cleanup:
+        world.store.save(over, over.task.model_copy(update={"cleanup": False}))
+    leave_to_tracker(first(task), world.store)
+    assert world.task(task.task_id).cleanup is marked
+
+
+def test_batch_is_left_to_the_tracker_though_the_store_is_away() -> None:
+    world = World(nodes=2)
+    task = world.create()
+    world.store.down = True
+    leave_to_tracker(first(task), world.store)
 
 
 def test_task_cancelled_while_its_jobs_are_created_leaves_none() -> None:

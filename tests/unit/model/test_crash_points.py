@@ -10,6 +10,7 @@ import pytest
 
 from ips_common.cluster.memory import not_found
 from ips_common.models.message import BatchMessage, Kick, Notification
+from ips_common.models.results import Reason
 from ips_common.models.task import TaskStatus
 from tests.model.actor import Fault
 from tests.model.ending import end
@@ -69,6 +70,21 @@ def batch_of_a_cancelled_task(world: World) -> Instance:
     world.advance(deliver(world, BatchMessage), 3)
     world.advance(world.cancel(task_id))
     return next(instance for instance in world.instances if instance.actor.name == "batch")
+
+
+def batch_of_a_failed_task(world: World) -> Instance:
+    world.cluster.broken["nginx:1.27"] = not_found("nginx:1.27")
+    accepted(world, failFast=True)
+    world.advance(deliver(world, BatchMessage))
+    late = deliver(world, BatchMessage)
+    world.advance(late, 3)
+    tracker = deliver(world, Kick)
+    for _ in range(3):
+        world.advance(tracker)
+        world.cluster.work()
+    world.kill(tracker)
+    assert world.tasks()[-1].status is TaskStatus.FAILED
+    return late
 
 
 def batch_over_quota(world: World) -> Instance:
@@ -162,6 +178,7 @@ SCENARIOS = (
     create_with_every_image_there,
     batch,
     batch_of_a_cancelled_task,
+    batch_of_a_failed_task,
     batch_over_quota,
     batch_without_rights,
     batch_that_is_dead,
@@ -229,7 +246,9 @@ def summary(world: World) -> object:
                 for state in shard.shard.nodes
             ),
             task.webhook and task.webhook.state,
-            task.status is TaskStatus.CANCELLED or jobs(world, task.task_id),
+            task.status is TaskStatus.CANCELLED
+            or Reason.NOT_ATTEMPTED in task.failure_reasons
+            or jobs(world, task.task_id),
         )
         for task in world.tasks()
     ]
@@ -245,3 +264,34 @@ def test_end_does_not_depend_on_where_an_instance_stopped(scenario: Scenario) ->
             assert found == expected, f"{fault.name} at call {call} of {calls}"
     _, found = live(scenario, (calls, Fault.NONE))
     assert found == expected, "delivered again although it had ended"
+
+
+def cleaned_up_before_its_last_job(world: World) -> Instance:
+    late = batch_of_a_cancelled_task(world)
+    tracker = deliver(world, Kick)
+    world.advance(tracker)
+    assert not world.tasks()[-1].cleanup
+    world.kill(tracker)
+    world.advance(late, 1)
+    assert world.cluster.jobs
+    return late
+
+
+def test_late_job_of_a_cancelled_task_goes_though_its_cluster_is_away_for_minutes() -> None:
+    world = World(nodes=5, slots=1)
+    late = cleaned_up_before_its_last_job(world)
+    world.kubelets_work = False
+    world.break_for(300, ("cluster", "away", True))
+    world.pass_time(120)
+    world.advance(late)
+    world.run(1)
+    assert not any(isinstance(letter.message, BatchMessage) for letter in world.letters)
+    end(world)
+
+
+def test_late_job_of_a_cancelled_task_goes_though_its_message_dies() -> None:
+    world = World(nodes=5, slots=1)
+    late = cleaned_up_before_its_last_job(world)
+    world.kill(late)
+    world.letters[-1].dead = True
+    end(world)
