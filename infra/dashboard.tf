@@ -1,8 +1,8 @@
 locals {
   # Charts of the dashboard, in reading order: what is asked of IPS, then whether its parts keep up.
   charts = [
-    { title = "Tasks ended, per hour", promql = [
-      { label = "$${labels.status}", query = "sum by (status) (increase({${local.log_series.tasks_ended}}[1h]))" },
+    { title = "Tasks ended, per hour, by how", promql = [
+      { label = null, query = "sum by (status) (increase({${local.log_series.tasks_ended}}[1h]))" },
     ] },
     { title = "API: answers by class, per second", group = "metric.label.response_code_class", aligner = "ALIGN_RATE", reducer = "REDUCE_SUM",
     filter = "${local.of_service.api} metric.type=\"run.googleapis.com/request_count\"" },

@@ -81,7 +81,7 @@ locals {
     }
     dead-letters = {
       title = "a message went to the dead letters"
-      help  = "A message could not be handled in all its deliveries. Batches and webhooks say so on their task; what is wrong with a release event shows a pull from ips-dead-letters-kept."
+      help  = "A message could not be handled in all its deliveries. Batches and webhooks say so on their task; what is wrong with a release event shows a pull from ${join(" or ", [for topic in local.dead_letter_topics : "${topic}-kept"])}."
     }
     tracker-silence = {
       title = "the tracker is silent"

@@ -11,6 +11,7 @@ locals {
     )
   }
   dead_letter_topics = toset([for each in values(local.dead_lettered) : each.deadLetter.topic])
+  own_topics         = setunion(local.dead_letter_topics, flatten([for each in values(local.needs.functions) : each.publishes]))
   # The agent that pushes, and that moves messages to dead-letter topics.
   pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 }

@@ -320,6 +320,12 @@ variable "existing_topics" {
     condition     = alltrue([for name in keys(var.existing_topics) : contains([for topic in local.topology.topics : topic.name], name)])
     error_message = "There are only the topics of topology.yaml."
   }
+  validation {
+    condition = alltrue([
+      for name, project in var.existing_topics : coalesce(project, var.project_id) == var.project_id if contains(local.own_topics, name)
+    ])
+    error_message = "Topics that functions publish to, or that dead letters go to, must be in this project."
+  }
 }
 
 variable "deploy_projects" {
@@ -358,8 +364,12 @@ variable "alerts" {
     error_message = "Ratios must be between 0 and 1."
   }
   validation {
-    condition     = var.alerts.tracker_silence_seconds >= 300 && var.alerts.tracker_silence_seconds % 60 == 0
-    error_message = "tracker_silence_seconds must be whole minutes, at least 300."
+    condition     = var.alerts.task_failure_minimum >= 1
+    error_message = "task_failure_minimum must be at least 1."
+  }
+  validation {
+    condition     = var.alerts.tracker_silence_seconds >= 600 && var.alerts.tracker_silence_seconds <= 84600 && var.alerts.tracker_silence_seconds % 60 == 0
+    error_message = "tracker_silence_seconds must be whole minutes, from 600 (the tracker holds a message that long) to 84600."
   }
   validation {
     condition     = var.alerts.backlog_age_seconds >= 600

@@ -105,6 +105,12 @@ run "unknown_topic" {
   expect_failures = [var.existing_topics]
 }
 
+run "own_topic_elsewhere" {
+  command = plan
+  variables { existing_topics = { ips-batches = "acme-images" } }
+  expect_failures = [var.existing_topics]
+}
+
 run "rule_without_name" {
   command = plan
   variables { release_rules = [{ images = ["ghcr.io/acme/**"] }] }
@@ -114,5 +120,17 @@ run "rule_without_name" {
 run "backlog_younger_than_a_tracked_message" {
   command = plan
   variables { alerts = { backlog_age_seconds = 120 } }
+  expect_failures = [var.alerts]
+}
+
+run "tracker_silent_for_less_than_it_holds_a_message" {
+  command = plan
+  variables { alerts = { tracker_silence_seconds = 300 } }
+  expect_failures = [var.alerts]
+}
+
+run "no_failed_task_is_too_many" {
+  command = plan
+  variables { alerts = { task_failure_minimum = 0 } }
   expect_failures = [var.alerts]
 }

@@ -6,6 +6,7 @@ written down (`.local/infra/applied.json`) and compared with the functions' code
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def _check() -> str:
     with provider(python) as running:
         terraform = Terraform(program, SCRATCH, running)
         terraform.run(INFRA, "fmt", "-check", "-diff", "-recursive")
-        for folder in (INFRA, *examples):
+        for folder in (INFRA, *examples, _documented()):
             terraform.run(folder, "init", "-backend=false", "-no-color")
             terraform.run(folder, "validate", "-no-color")
         report = terraform.run(INFRA, "test", "-json", "-verbose")
@@ -60,9 +61,23 @@ def _check() -> str:
     checks = _pytest(file)
     resources = sum(len(each["resources"]) for each in applied.values())
     return (
-        f"formatted, module and {len(examples)} examples valid, {passed} runs with {asserts} assertions passed "
-        f"({resources} resources in {len(applied)} applied states), {checks} Python checks passed"
+        f"formatted; module, {len(examples)} examples and the one in docs/deployment.md valid; {passed} runs with "
+        f"{asserts} assertions passed ({resources} resources in {len(applied)} applied states); "
+        f"{checks} Python checks passed"
     )
+
+
+def _documented() -> Path:
+    """Write down the root module that the guide shows, calling this module, and return its folder."""
+    folder = SCRATCH / "documented"
+    folder.mkdir(exist_ok=True)
+    shown = (ROOT / "docs" / "deployment.md").read_text("utf-8").partition("```hcl\n")[2].partition("```")[0]
+    here = os.path.relpath(INFRA, folder)
+    text, found = re.subn(r'source = "git::.*', f'source = "{here}"', shown)
+    if not found:
+        raise CheckError("docs/deployment.md shows no root module")
+    (folder / "main.tf").write_text(text, "utf-8")
+    return folder
 
 
 def _read(report: str) -> tuple[int, dict[str, Any]]:
