@@ -83,6 +83,7 @@ class Actor:
         self._body = body
         self._left = 0
         self._fault = Fault.NONE
+        self._stop_at = ""
         self._doomed = False
         self._go = threading.Lock()
         self._back = threading.Lock()
@@ -90,13 +91,14 @@ class Actor:
         self._back.acquire()
         self._thread: threading.Thread | None = None
 
-    def advance(self, calls: int = FOREVER, fault: Fault = Fault.NONE) -> None:
+    def advance(self, calls: int = FOREVER, fault: Fault = Fault.NONE, stop_at: str = "") -> None:
         """Let the instance make `calls` calls, and meet `fault` at the next; returns when it is held, idles or ends.
 
-        Without a fault it is held before the next call.
+        Without a fault it is held before the next call. The call named `stop_at` is the next one whatever `calls` says.
         """
         if self.done:
             return
+        self._stop_at = stop_at
         self._left, self._fault, self.at, self.wakes_at, self.ready = calls, fault, "", None, never
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
@@ -120,6 +122,8 @@ class Actor:
         Raises:
             Crash: the process dies before it.
         """
+        if what == self._stop_at:
+            self._left = 0
         while self._left == 0 and self._fault is Fault.NONE and not self._doomed:
             self.at = what
             self._hold()

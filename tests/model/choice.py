@@ -12,6 +12,12 @@ from tests.model.actor import FOREVER, Fault
 from tests.model.cluster import TimedCluster
 
 IMAGES = ("nginx:1.27", "redis:7", "registry.example/app:1")
+TELLING = (
+    *("task", "save", "start", "shards", "report", "acquire_lease", "open_tasks"),
+    *("publish batch", "publish kick", "publish notify", "post"),
+    *("create_job", "create_daemonset", "delete_jobs", "delete_daemonsets", "delete_named_jobs", "watch", "nodes"),
+)
+"""Calls before which it matters most that an instance dies, or others come first."""
 FULL = frozenset(parse_image(image).canonical for image in IMAGES)
 """The images of a node that holds all of them."""
 DIGESTS = ("sha256:" + "1" * 64, "sha256:" + "2" * 64)

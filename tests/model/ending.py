@@ -1,16 +1,20 @@
 """When faults stop: everything must come to its end by itself, and what is left must be in order."""
 
 from collections import Counter
+from datetime import timedelta
 
 from ips_common.models.message import Kick
 from ips_common.models.task import Task, TaskStatus
-from tests.model.rule import untold, untrue
+from tests.model.rule import untold, untried, untrue
 from tests.model.world import World
 
 PATIENCE = 8 * 3600
 """Seconds in which every task must have come to its end; far more than deadlines and retries add up to."""
 AFTERMATH = 130
 """Seconds left for cleaning up: two ticks of the scheduler."""
+
+AGAIN = timedelta(seconds=200)
+"""After which everything that faults prevented has been tried again; clocks may be a minute ahead."""
 
 
 def end(world: World) -> None:
@@ -25,6 +29,7 @@ def end(world: World) -> None:
     for instance in list(world.instances):
         if instance in world.instances:
             world.advance(instance)
+    healthy = world.now
     created = len(world.cluster.created)
     before = {task.task_id for task in world.tasks() if task.status.final}
 
@@ -39,6 +44,8 @@ def end(world: World) -> None:
     wrong = [f"{key} got a Job after its task was over" for key in late]
     for task in world.tasks():
         wrong += [f"{task.task_id}: {words}" for words in _left_by(task, world)]
+        shards = [item.shard for item in world.store.all_shards(task.task_id)]
+        wrong += untried(task, shards, world.cluster.cursed, healthy + AGAIN)
     wrong += _lost(world)
     assert not wrong, "; ".join(wrong)
 

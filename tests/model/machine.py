@@ -17,10 +17,11 @@ from hypothesis.stateful import (
 )
 
 from ips_common.models.message import BatchMessage, Notification
-from tests.model.actor import Fault
+from tests.model.actor import FOREVER, Fault
 from tests.model.choice import (
     DIGESTS,
     IMAGES,
+    TELLING,
     calls,
     faults,
     few,
@@ -112,6 +113,18 @@ class Machine(RuleBasedStateMachine):
     @rule(number=numbers, calls=few, fault=faults)
     def meet(self, number: int, calls: int, fault: Fault) -> None:
         self.world.advance(pick(self.world.instances, number), calls, fault)
+
+    @precondition(lambda self: self.world.instances)
+    @rule(number=numbers, what=st.sampled_from(TELLING), fault=faults)
+    def stop_before(self, number: int, what: str, fault: Fault) -> None:
+        self.world.advance(pick(self.world.instances, number), FOREVER, fault, what)
+
+    @precondition(lambda self: self.world.instances)
+    @rule(number=numbers, what=st.sampled_from(TELLING))
+    def hang_before(self, number: int, what: str) -> None:
+        instance = pick(self.world.instances, number)
+        self.world.advance(instance, FOREVER, stop_at=what)
+        instance.hangs = instance.actor.at == what and not instance.actor.done
 
     @precondition(lambda self: len(self._trackers()) < MOST_TRACKERS)
     @rule(seconds=st.sampled_from([5.0, 50.0, 540.0]), skew=skews, calls=calls)

@@ -53,11 +53,6 @@ BUGS = {
         "free = task.window - len(task.open_batches)",
         "free = task.window - len(task.open_batches) + bool(task.open_batches)",
     ),
-    "a node that has a result gets another": Bug(
-        "ips_common/reconcile.py",
-        "        if nodes[position].result is None:\n            nodes[position] = replace",
-        "        if True:\n            nodes[position] = replace",
-    ),
     "a cancelled task is not marked for cleaning up": Bug(
         "ips_common/reconcile.py",
         'return over.model_copy(update={"cleanup": task.started_at is not None})',

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 
 from ips_common.models.results import NodeState, NodeStatus, Reason, Shard
 from ips_common.models.task import Task, TaskStatus
@@ -147,6 +148,18 @@ def untrue(
                 ):
                     wrong.append(f"{state.name}: {image.problem.reason} without a Job in attempt {shard.attempt}")
     return wrong
+
+
+def untried(task: Task, shards: Sequence[Shard], cursed: AbstractSet[str], since: datetime) -> list[str]:
+    """Return nodes that were given up after `since` without a Job, although nothing was in its way but a curse."""
+    return [
+        f"{state.name} was given up although nothing was in its way: {image.problem.message}"
+        for shard in shards
+        for state in shard.nodes
+        for image in (state.result.images if state.result and state.result.at > since else ())
+        if image.problem and image.problem.reason is Reason.JOB_CREATE_FAILED
+        if task.is_daemonset or state.name not in cursed
+    ]
 
 
 def untold(task: Task, told: AbstractSet[str], given_up: AbstractSet[str]) -> list[str]:

@@ -40,10 +40,19 @@ class Instance:
     seat: ClusterSeat | None = None
     run: ClusterRun | None = None
     process: Process | None = None
+    hangs: bool = False
+    """Whether it stays where it is although the world runs."""
+
+    @property
+    def wakes_at(self) -> datetime | None:
+        """When it would go on by itself; None if it would not."""
+        return None if self.hangs else self.actor.wakes_at
 
     def ready(self, now: datetime) -> bool:
         """Whether it could go on."""
         actor = self.actor
+        if self.hangs:
+            return False
         return actor.wakes_at is None or actor.wakes_at <= now or actor.ready()
 
 
@@ -213,10 +222,11 @@ class World(Outside):
         self.instances.append(instance)
         return instance
 
-    def advance(self, instance: Instance, calls: int = FOREVER, fault: Fault = Fault.NONE) -> None:
+    def advance(self, instance: Instance, calls: int = FOREVER, fault: Fault = Fault.NONE, stop_at: str = "") -> None:
         """Let an instance make some calls, and meet a fault at the next; see `Actor.advance`."""
         before = instance.actor.calls
-        instance.actor.advance(calls, fault)
+        instance.hangs = False
+        instance.actor.advance(calls, fault, stop_at)
         self.calls += instance.actor.calls - before
         self.letters += [Letter(message, self.now) for message in self.bus.published]
         self.bus.published.clear()
@@ -290,7 +300,7 @@ class World(Outside):
 
     def _next_event(self, beat: timedelta) -> datetime:
         times = [self.next_tick, *(letter.due for letter in self.letters), *(at for at, _ in self._outages.values())]
-        times += [max(at, self.now + beat) for instance in self.instances if (at := instance.actor.wakes_at)]
+        times += [max(at, self.now + beat) for instance in self.instances if (at := instance.wakes_at)]
         if change := self.cluster.next_change():
             times.append(max(change, self.now + timedelta(seconds=1)))
         return min(time for time in times if time > self.now)
