@@ -1,5 +1,6 @@
 """The manifests of `deploy/k8s`, as kubectl builds them."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ import yaml
 
 K8S = Path(__file__).parents[2] / "deploy" / "k8s"
 OVERLAYS = ("base", "overlays/gke", "overlays/autopilot", "overlays/in-cluster")
+COMPONENTS = ("google-federation", "google-key")
 
 Object = dict[str, Any]
 
@@ -29,6 +31,17 @@ def _built(folder: Path) -> str:
 def build(folder: str | Path) -> list[Object]:
     """All objects of a folder of `deploy/k8s`, or of one elsewhere."""
     return [document for document in yaml.safe_load_all(_built(K8S / folder)) if document]
+
+
+def with_component(component: str, folder: Path) -> list[Object]:
+    """All objects of the overlay `in-cluster` with a component, as an overlay of one's own has it."""
+    where = Path(os.path.relpath(K8S, folder.resolve()))
+    content = {
+        "resources": [str(where / "overlays" / "in-cluster")],
+        "components": [str(where / "components" / component)],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return build(folder)
 
 
 def of_kind(objects: Sequence[Object], *kinds: str) -> Iterator[Object]:
