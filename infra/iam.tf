@@ -71,10 +71,12 @@ resource "google_cloud_run_v2_service_iam_member" "push" {
 }
 
 resource "google_cloud_run_v2_service_iam_member" "caller" {
-  for_each = {
-    for pair in setproduct([for name, function in local.functions : name if !function.pushed], var.api_callers) :
-    "${pair[0]} by ${pair[1]}" => { function = pair[0], member = pair[1] }
-  }
+  # By their place, because an account that is made in the same run has no name yet.
+  for_each = merge([
+    for name, function in local.functions : {
+      for place, member in var.api_callers : "${name} ${place}" => { function = name, member = member }
+    } if !function.pushed
+  ]...)
 
   project  = local.project
   location = local.region

@@ -26,14 +26,25 @@ variable "cluster" {
   type        = string
 }
 
+variable "archive" {
+  description = "What `make package` made."
+  type        = string
+}
+
+resource "google_service_account" "pipeline" {
+  project      = var.project_id
+  account_id   = "release-pipeline"
+  display_name = "Prewarms what it is about to deploy"
+}
+
 module "ips" {
   source = "../.."
 
   project_id     = var.project_id
   region         = var.region
-  source_archive = "${path.root}/ips.zip"
+  source_archive = var.archive
   clusters       = { default = { gke = var.cluster } }
-  api_callers    = ["group:release-engineers@example.com"]
+  api_callers    = ["group:release-engineers@example.com", google_service_account.pipeline.member]
 }
 
 output "api_url" {
