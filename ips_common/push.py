@@ -8,6 +8,7 @@ message delivered again with the subscription's back-off.
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, Protocol, TypeVar
 
 import flask
@@ -77,13 +78,12 @@ def _receive(
         return "ok\n", 200  # a start-up or liveness probe
     if request.method != "POST":
         return "", 405, {"Allow": "GET, POST"}
-    try:
-        delivery = parse()
-    except MalformedMessage as error:
-        return _hopeless("read", error, malformed)
     began = time.monotonic()
-    with logs.bind(messageId=delivery.message_id, **delivery.log_fields):
+    with ExitStack() as logging_of:
+        logging_of.enter_context(logs.bind(**logs.trace_of(request.headers)))
         try:
+            delivery = parse()
+            logging_of.enter_context(logs.bind(messageId=delivery.message_id, **delivery.log_fields))
             handle(delivery)
         except TemporaryError as error:
             logger.warning("message will be delivered again", extra={"error": str(error)})

@@ -15,7 +15,7 @@ from functions.api.callers import Caller, forbidden
 from functions.api.compression import compress
 from functions.api.deps import Deps
 from functions.api.endpoints import Endpoints
-from functions.api.identity import identify
+from functions.api.identity import identify, remote_ip
 from functions.api.problems import MEDIA_TYPE, Problem, Refusal, invalid, problem_of
 from functions.api.route import Access, Answer, Call, Route
 from functions.api.table import table
@@ -49,7 +49,7 @@ def create_app(deps: Deps) -> Flask:
         g.identity = identify(request.headers)
         g.attempt = None
         g.logging = ExitStack()
-        g.logging.enter_context(bind(requestId=g.identity.request_id, trace=g.identity.trace))
+        g.logging.enter_context(bind(requestId=g.identity.request_id, **g.identity.trace))
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
@@ -155,7 +155,7 @@ def _log_request(status: int, seconds: float) -> None:
                 "requestUrl": request.path,
                 "status": status,
                 "userAgent": request.user_agent.string,
-                "remoteIp": request.remote_addr,
+                "remoteIp": remote_ip(request),
                 "latency": f"{seconds:.6f}s",
             }
         },

@@ -188,16 +188,16 @@ BREAKAGES = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "told"), BREAKAGES, ids=[told for *_, told in BREAKAGES])
-def test_the_tests_of_the_rules_notice_a_broken_one(
-    tool: Promtool, tmp_path: Path, old: str, new: str, told: str
-) -> None:
+def test_the_tests_of_the_rules_notice_broken_ones(tool: Promtool, tmp_path: Path) -> None:
     words = check.RULES.read_text(encoding="utf-8")
-    assert words.count(old) >= 1
-    (tmp_path / "rules.yaml").write_text(words.replace(old, new))
+    for old, new, _ in BREAKAGES:
+        assert old in words
+        words = words.replace(old, new)
+    (tmp_path / "rules.yaml").write_text(words)
     (tests := tmp_path / "rules.test.yaml").write_text(check.RULE_TESTS.read_text(encoding="utf-8"))
-    with pytest.raises(CheckError, match=told):
+    with pytest.raises(CheckError) as failed:
         tool.test_rules(tests)
+    assert [told for *_, told in BREAKAGES if told not in str(failed.value)] == []
 
 
 def test_promtool_accepts_the_grammar_of_every_query(tool: Promtool, tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 import gzip
 import json
 import logging
+import re
 
 import pytest
+from werkzeug import Request
+from werkzeug.test import EnvironBuilder
 
 from functions.api.callers import Caller
+from functions.api.identity import remote_ip
 from ips_common.errors import BusUnavailable, ConfigError, Contention
 from ips_common.logs import JsonFormatter
 from ips_common.models.task import Task
@@ -212,5 +216,25 @@ def test_every_entry_of_a_request_carries_its_id(api: Api, caplog: pytest.LogCap
     entries = [json.loads(line) for line in seen]
     assert {entry["logging.googleapis.com/labels"]["requestId"] for entry in entries} == {TRACE}
     assert {entry["logging.googleapis.com/trace"] for entry in entries} == {f"projects/project/traces/{TRACE}"}
+    assert {entry["logging.googleapis.com/spanId"] for entry in entries} == {"00f067aa0ba902b7"}
+    assert {entry["logging.googleapis.com/trace_sampled"] for entry in entries} == {True}
     access = entries[-1]["httpRequest"]
+    assert re.fullmatch(r"[0-9]+\.[0-9]{1,9}s", access["latency"])
     assert (access["requestMethod"], access["requestUrl"], access["status"]) == ("POST", TASKS, 201)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("169.254.169.126", "203.0.113.7", "203.0.113.7"),
+        ("10.1.2.3", "8.8.8.8, 2001:db8::1", "2001:db8::1"),
+        ("169.254.169.126", "not an address", "169.254.169.126"),
+        ("169.254.169.126", "", "169.254.169.126"),
+        ("1.1.1.1", "8.8.8.8", "1.1.1.1"),
+    ],
+)
+def test_the_address_logged_is_that_which_the_front_end_saw(peer: str, forwarded: str, expected: str) -> None:
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    request = Request(EnvironBuilder(headers=headers, environ_base={"REMOTE_ADDR": peer}).get_environ())
+
+    assert remote_ip(request) == expected
