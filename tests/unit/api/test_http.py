@@ -235,6 +235,6 @@ def test_every_entry_of_a_request_carries_its_id(api: Api, caplog: pytest.LogCap
 )
 def test_the_address_logged_is_that_which_the_front_end_saw(peer: str, forwarded: str, expected: str) -> None:
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
-    request = Request(EnvironBuilder(headers=headers, environ_base={"REMOTE_ADDR": peer}).get_environ())
+    request = Request(EnvironBuilder(headers=list(headers.items()), environ_base={"REMOTE_ADDR": peer}).get_environ())
 
     assert remote_ip(request) == expected
