@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ips_common import launch
-from ips_common.errors import ClusterUnavailable, FieldError, QueueFull
+from ips_common.errors import ClusterUnavailable, FieldError, QueueFull, TemporaryError
 from ips_common.models.image_rule import AllowedImages
 from ips_common.models.task import Task, TaskSpec
 from ips_common.naming import new_task_id
@@ -97,8 +97,12 @@ def accept(
     try:
         stored = store.task(task.task_id)
         task = start(stored, store=store, bus=bus, clusters=clusters, now=clock()).task
+    except TemporaryError as error:
+        fields = {"taskId": task.task_id, "requestId": request_id, "error": str(error)}
+        logger.warning("task accepted but not started, the tracker will", extra=fields)
     except Exception:
-        logger.exception("task accepted but not started, the tracker will", extra={"taskId": task.task_id})
+        fields = {"taskId": task.task_id, "requestId": request_id}
+        logger.exception("task accepted but not started, the tracker will", extra=fields)
     return Accepted(task, new=True)
 
 

@@ -33,7 +33,8 @@ def image_volumes_missing(spec: TaskSpec, clusters: Clusters) -> str:
     try:
         supported = clusters.get(spec.cluster).supports_image_volumes()
     except ClusterRefused as error:
-        logger.warning("cluster cannot be asked for image volumes", extra={"error": str(error)})
+        fields = {"cluster": spec.cluster, "error": str(error)}
+        logger.warning("cluster cannot be asked for image volumes", extra=fields)
         return ""
     return "" if supported else f"cluster {spec.cluster} has no image volumes; use container"
 
@@ -63,8 +64,10 @@ def launch(stored: StoredTask, *, store: Store, bus: Bus, clusters: Clusters, no
     except SlotsFull:
         return _wait(store, stored, PendingReason.SLOT)
     except ClusterUnavailable as error:
+        task = stored.task
         logger.warning(
-            "cluster cannot be reached, task waits", extra={"cluster": stored.task.spec.cluster, "error": str(error)}
+            "cluster cannot be reached, task waits",
+            extra={"taskId": task.task_id, "cluster": task.spec.cluster, "error": str(error)},
         )
         waiting = _wait(store, stored, PendingReason.CLUSTER)
         if waiting is not stored:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from ips_common import logs
 from ips_common.errors import BusUnavailable, ClusterUnavailable, StoreUnavailable, TemporaryError
 from ips_common.finishing import outlived, with_leftovers
 from ips_common.manifests import daemonset, job
@@ -70,15 +71,16 @@ def create_batch(
     """
     task = store.task(message.task_id).task
     cluster = clusters.get(task.spec.cluster)
-    if not _wanted(task, message):
-        if outlived(task, message.attempt):
-            # An earlier delivery may have died between creating and noticing that it was too late.
-            with enter(cluster.name):
-                _withdraw(task, message, cluster)
-        logger.info("batch is not open, nothing to create", extra={"status": task.status.value})
-        return Outcome.OUTDATED
-    with enter(cluster.name):
-        return _create(task, message, cluster, store, bus, settings, seconds_left)
+    with logs.bind(cluster=cluster.name):
+        if not _wanted(task, message):
+            if outlived(task, message.attempt):
+                # An earlier delivery may have died between creating and noticing that it was too late.
+                with enter(cluster.name):
+                    _withdraw(task, message, cluster)
+            logger.info("batch is not open, nothing to create", extra={"status": task.status.value})
+            return Outcome.OUTDATED
+        with enter(cluster.name):
+            return _create(task, message, cluster, store, bus, settings, seconds_left)
 
 
 def is_left_to_tracker(published: datetime | None, now: datetime) -> bool:

@@ -11,9 +11,11 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from functions.notify.event import encode
+from ips_common import logs
 from ips_common.errors import TemporaryError
 from ips_common.finishing import delivered, not_delivered
 from ips_common.models.message import Notification
+from ips_common.models.task import Task
 from ips_common.models.webhook import WebhookState
 from ips_common.ports.store import Store
 from ips_common.ports.webhook import Courier
@@ -46,6 +48,13 @@ def notify(
         TemporaryError: the event could not be delivered now; deliver the message again.
     """
     task = store.task(message.task_id).task
+    with logs.bind(cluster=task.spec.cluster):
+        return _tell(task, message, store, courier, source, clock)
+
+
+def _tell(
+    task: Task, message: Notification, store: Store, courier: Courier, source: str, clock: Callable[[], datetime]
+) -> Outcome:
     webhook, url = task.webhook, task.spec.webhook_url
     if webhook is None or url is None or webhook.event_id != message.event_id:
         logger.warning("notification is not about this task's end")

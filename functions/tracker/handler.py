@@ -77,7 +77,10 @@ def bury(message: BatchMessage, deliveries: int, *, store: Store) -> Kick | None
     nodes = shards[0].shard.nodes[task.slice_of(message.batch)] if shards else ()
     problems = {node.name: problem for node in nodes if node.result is None}
     store.report(task.task_id, BatchReport(message.attempt, message.batch, problems))
-    logger.error("batch message was dead-lettered", extra={"batch": message.batch, "deliveries": deliveries})
+    logger.error(
+        "batch message was dead-lettered",
+        extra={"cluster": task.spec.cluster, "deliveries": deliveries, "nodes": len(problems)},
+    )
     return kick
 
 
@@ -89,6 +92,5 @@ def bury_notification(message: Notification, deliveries: int, *, store: Store) -
         logger.warning("dead letter of a task that does not exist")
         return
     if task.webhook and task.webhook.state is WebhookState.FAILED:
-        logger.error(
-            "webhook was never delivered", extra={"deliveries": deliveries, "error": task.webhook.last_error or ""}
-        )
+        fields = {"cluster": task.spec.cluster, "deliveries": deliveries, "error": task.webhook.last_error or ""}
+        logger.error("webhook was never delivered", extra=fields)

@@ -1,6 +1,7 @@
 """Moving one running task on: from what its board knows to what is stored, published and deleted."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 MOST_LOOKS = 20
 """Suspect nodes that are read one by one; more of them are read as one list."""
 
+
+_EXAMPLES = 5
+"""Failed nodes that a log entry names; all of them are on the task."""
 
 SIGHT = timedelta(seconds=60)
 """How long a cluster must have been in sight before nodes are given up for want of a Job: it may have been away."""
@@ -186,7 +190,9 @@ def _abandon(board: Board, problem: Problem, words: str, ports: Ports, now: date
     task, folded = board.fold(stored)
     failed, settled = abandon(task, [item.shard for item in folded], problem, words, now)
     changed = [StoredShard(new, old.version) for old, new in zip(stored, settled, strict=True) if new is not old.shard]
+    known = board.task
     _save(board, failed, changed, ports)
+    _log_failures(known, failed)
     log_end(failed, now)
     _publish(ports, notifications(failed))
 
@@ -199,7 +205,9 @@ def _write(board: Board, cluster: Cluster, ports: Ports, now: datetime) -> None:
         return
     settled, leftovers = board.settled(), board.leftovers()
     step = advance(task, settled, now)
+    known = board.task
     _save(board, step.task, shards, ports)
+    _log_failures(known, task)
     log_end(step.task, now)
     _publish(ports, [*step.messages, *notifications(step.task)])
     if step.reason:
@@ -213,6 +221,24 @@ def _write(board: Board, cluster: Cluster, ports: Ports, now: datetime) -> None:
         )
     for batch in leftovers:
         cluster.delete_jobs(task.task_id, batch=batch, attempt=task.attempt, unfinished_only=True)
+
+
+def _log_failures(before: Task, after: Task) -> None:
+    """Log why nodes have failed since `before`; one entry for all of them, with a few by name."""
+    reasons = Counter(after.failure_reasons) - Counter(before.failure_reasons)
+    if not reasons:
+        return
+    details = after.failed_node_details[len(before.failed_node_details) :]
+    logger.warning(
+        "nodes failed",
+        extra={
+            "nodes": after.failed_nodes - before.failed_nodes,
+            "reasons": dict(reasons),
+            "examples": [
+                {"node": one.node_name, "image": one.image, "reason": one.reason} for one in details[:_EXAMPLES]
+            ],
+        },
+    )
 
 
 def _save(board: Board, task: Task, shards: Sequence[StoredShard], ports: Ports) -> None:
