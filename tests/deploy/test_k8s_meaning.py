@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 TOPOLOGY = load_topology(ROOT / "infra" / "topology.yaml")
 CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass"}
 IN_CLUSTER = "overlays/in-cluster"
-SERVER = {"THREADS", "XDG_RUNTIME_DIR", "GOOGLE_APPLICATION_CREDENTIALS", "PYTHONDONTWRITEBYTECODE"}
+SERVER = {"THREADS", "TMPDIR", "XDG_RUNTIME_DIR", "GOOGLE_APPLICATION_CREDENTIALS", "PYTHONDONTWRITEBYTECODE"}
 """Variables that are for Python, its server and Google's libraries, not for the configuration."""
 NODES = 5_000
 """Nodes of the largest task the product is measured with."""
@@ -38,7 +38,10 @@ def named(objects: list[Object], kind: str, name: str) -> Object:
 
 
 def deployments() -> dict[str, Object]:
-    return {obj["metadata"]["name"]: obj for obj in of_kind(build(IN_CLUSTER), "Deployment")}
+    """The functions' Deployments."""
+    found = {obj["metadata"]["name"]: obj for obj in of_kind(build(IN_CLUSTER), "Deployment")}
+    del found["bridge"]
+    return found
 
 
 def container_of(obj: Object) -> Object:
@@ -170,7 +173,7 @@ class TestReferences:
             if policy["metadata"]["namespace"] == "ips-system" and labels:
                 assert selected(objects, labels), policy["metadata"]["name"]
             for expression in selector.get("matchExpressions", ()):
-                assert set(expression["values"]) == set(deployments())
+                assert set(expression["values"]) == deployments().keys() - {"api"}
 
     def test_ports_have_one_name(self) -> None:
         for name, deployment in deployments().items():
@@ -184,7 +187,8 @@ class TestReferences:
             obj["spec"]["scaleTargetRef"]["name"]: obj["spec"] for obj in of_kind(objects, "HorizontalPodAutoscaler")
         }
         budgets = {obj["metadata"]["name"]: obj["spec"] for obj in of_kind(objects, "PodDisruptionBudget")}
-        assert scaled.keys() == budgets.keys()
+        assert budgets.keys() == {*scaled, "bridge"}
+        assert named(objects, "Deployment", "bridge")["spec"]["replicas"] > budgets["bridge"]["minAvailable"]
         for name, scale in scaled.items():
             assert "replicas" not in deployments()[name]["spec"], "a Deployment and its autoscaler would contradict"
             assert budgets[name]["minAvailable"] < scale["minReplicas"] <= scale["maxReplicas"]
@@ -210,6 +214,27 @@ def selected(objects: list[Object], labels: Mapping[str, str]) -> set[str]:
         for obj in objects
         if (pod := pod_of(obj)) and labels.items() <= pod["metadata"]["labels"].items()
     }
+
+
+class TestWaysIn:
+    def test_only_the_api_is_open_and_only_the_bridge_may_post_messages(self) -> None:
+        """The functions do not ask who posts a message to them."""
+        objects = build(IN_CLUSTER)
+        ways = {
+            policy["metadata"]["name"]: policy["spec"]
+            for policy in of_kind(objects, "NetworkPolicy")
+            if policy["spec"].get("ingress")
+        }
+        assert ways.keys() == {"calls-in", "messages-in"}
+        assert ways["calls-in"]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "api"}}
+        (rule,) = ways["messages-in"]["ingress"]
+        assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "bridge"}}}]
+        paths = [path for obj in of_kind(objects, "Ingress") for path in obj["spec"]["rules"][0]["http"]["paths"]]
+        assert [path["backend"]["service"]["name"] for path in paths] == ["api"]
+
+    def test_everything_else_is_closed(self) -> None:
+        everything = named(build(IN_CLUSTER), "NetworkPolicy", "nothing-else")
+        assert everything["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
 class TestFunctions:

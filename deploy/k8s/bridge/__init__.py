@@ -1,0 +1,1 @@
+"""What Pub/Sub pushes do elsewhere."""
