@@ -95,4 +95,5 @@ def commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(root, "init", "--quiet")
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "all of it")
+    git(root, "repack", "--quiet", "-a", "-d")
     return root

@@ -66,19 +66,18 @@ def test_other_content_is_another_package(project: Path, tmp_path: Path) -> None
     assert build(project, tmp_path / "second").digest != first.digest
 
 
-@pytest.mark.parametrize(
-    "file", ["functions/api/.env", "ips_common/key.json", "functions/notes.txt", "ips_common/a/b.pem"]
-)
-def test_what_is_not_on_the_list_is_refused_by_name(project: Path, tmp_path: Path, file: str) -> None:
-    (project / file).parent.mkdir(exist_ok=True)
-    (project / file).write_text("")
-    with pytest.raises(ReleaseError, match=re.escape(file)):
-        build(project, tmp_path, uncommitted_too=True)
+def test_what_is_not_on_the_list_is_refused_by_name(project: Path, tmp_path: Path) -> None:
+    for stray in ("functions/api/.env", "ips_common/key.json", "functions/notes.txt", "ips_common/a/b.pem"):
+        (project / stray).parent.mkdir(exist_ok=True)
+        (project / stray).write_text("")
+        with pytest.raises(ReleaseError, match=re.escape(stray)):
+            build(project, tmp_path, uncommitted_too=True)
+        (project / stray).unlink()
 
 
 def test_a_link_is_refused(project: Path, tmp_path: Path) -> None:
     (project / "functions" / "link.py").symlink_to("/etc/hostname")
-    with pytest.raises(ReleaseError, match="functions/link.py"):
+    with pytest.raises(ReleaseError, match="functions/link"):
         build(project, tmp_path, uncommitted_too=True)
 
 
