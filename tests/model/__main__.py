@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 import time
 
@@ -22,6 +23,11 @@ def main() -> int:
     parser.add_argument("--no-shrink", action="store_true", help="tell what goes wrong as it is, however long")
     parser.add_argument("--planted", nargs="*", metavar="WORDS", help="plant the bugs whose names have these words")
     options = parser.parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # What a set is iterated in must not differ from run to run, or a seed would mean little.
+        os.execve(
+            sys.executable, [sys.executable, "-m", "tests.model", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
+        )
     if options.planted is not None:
         return hunt_all(options.planted, options.seconds or 60)
     seed = time.time_ns() % 1_000_000 if options.seed is None else options.seed

@@ -12,6 +12,8 @@ from tests.model.actor import FOREVER, Fault
 from tests.model.cluster import TimedCluster
 
 IMAGES = ("nginx:1.27", "redis:7", "registry.example/app:1")
+MAKING = ("create_job", "create_daemonset", "create_job", "create_daemonset", "task", "report", "publish kick")
+"""Calls before which a batch may be overtaken."""
 TELLING = (
     *("task", "save", "start", "shards", "report", "acquire_lease", "open_tasks"),
     *("publish batch", "publish kick", "publish notify", "post"),
@@ -77,9 +79,12 @@ node_troubles: dict[str, Callable[[TimedCluster, str], object]] = {
 FORBIDDEN = ClusterRefused("nodes is forbidden: cannot do anything", status=403, reason="Forbidden")
 outages: dict[str, tuple[str, str, object]] = {
     "the store is away": ("store", "down", True),
+    "the store is away again": ("store", "down", True),
     "the bus is away": ("bus", "down", True),
     "the bus is about to go away": ("bus", "_left", 1),
     "the API server is away": ("cluster", "away", True),
+    "the API server is away again": ("cluster", "away", True),
+    "the API server is away once more": ("cluster", "away", True),
     "the API server forbids": ("cluster", "refusal", FORBIDDEN),
     "nobody may create Jobs": ("cluster", "forbids", "jobs.batch is forbidden: cannot create resource jobs"),
     "a policy denies Jobs": ("cluster", "forbids", 'admission webhook "policy" denied the request'),

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from ips_common.models.message import Kick
 from ips_common.models.task import Task, TaskStatus
-from tests.model.rule import untold, untried, untrue
+from tests.model.rule import untold, untried
 from tests.model.world import World
 
 PATIENCE = 8 * 3600
@@ -53,10 +53,8 @@ def end(world: World) -> None:
 def _left_by(task: Task, world: World) -> list[str]:
     if not task.status.final:
         return [f"never settled: {task.status}, {task.pending_reason}, {task.open_batches}"]
-    shards = [item.shard for item in world.store.all_shards(task.task_id)]
     given_up = world.postman.unwanted | world.hand.buried
-    wrong = untrue(task, shards, world.cluster.tried, world.cluster.pulled)
-    wrong += untold(task, world.postman.told, given_up)
+    wrong = untold(task, world.postman.told, given_up)
     live = [job.key for job in world.cluster.live_jobs() if job.key.task_id == task.task_id]
     if live:
         wrong.append(f"{task.status}, but Jobs live on: {live}")

@@ -21,6 +21,7 @@ from tests.model.actor import FOREVER, Fault
 from tests.model.choice import (
     DIGESTS,
     IMAGES,
+    MAKING,
     TELLING,
     calls,
     faults,
@@ -122,8 +123,11 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.instances)
     @rule(number=numbers, what=st.sampled_from(TELLING))
     def hang_before(self, number: int, what: str) -> None:
-        instance = pick(self.world.instances, number)
-        self.world.advance(instance, FOREVER, stop_at=what)
+        self._hang(pick(self.world.instances, number), what)
+
+    def _hang(self, instance: Instance, what: str) -> None:
+        if not instance.actor.done:
+            self.world.advance(instance, FOREVER, stop_at=what)
         instance.hangs = instance.actor.at == what and not instance.actor.done
 
     @precondition(lambda self: len(self._trackers()) < MOST_TRACKERS)
@@ -153,6 +157,42 @@ class Machine(RuleBasedStateMachine):
     def deliver(self, number: int, skew: float, calls: int) -> None:
         if instance := self.world.deliver(pick(self.world.letters, number), skew=skew):
             self.world.advance(instance, calls)
+
+    @precondition(lambda self: self._batches() or len(self.world.requests) < MOST_TASKS)
+    @rule(
+        spec=specs,
+        number=numbers,
+        calls=st.sampled_from([0, 0, 1, 2]),
+        what=st.sampled_from(MAKING),
+        cancel=st.booleans(),
+        seconds=st.sampled_from([0.0, 3.0, 15.0, 70.0]),
+    )
+    def overtake(
+        self,
+        spec: dict[str, Any],
+        number: int,
+        calls: int,
+        what: str,
+        cancel: bool,  # noqa: FBT001 - drawn
+        seconds: float,
+    ) -> None:
+        """Let a batch hang, of a new task if there is no other, and then everything else go on."""
+        if not self._batches():
+            self.world.advance(self.world.ask(spec))
+        if not self._batches():
+            return
+        letter, message = pick(self._batches(), number)
+        instance = self.world.deliver(letter)
+        assert instance
+        self.world.advance(instance, calls)
+        self._hang(instance, what)
+        if cancel:
+            self.world.advance(self.world.cancel(message.task_id))
+        if seconds:
+            self.world.run(seconds)
+
+    def _batches(self) -> list[tuple[Letter, BatchMessage]]:
+        return [(each, each.message) for each in self.world.letters if isinstance(each.message, BatchMessage)]
 
     @precondition(lambda self: self.world.letters)
     @rule(number=numbers)

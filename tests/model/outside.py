@@ -43,7 +43,7 @@ class Outside:
         self.bus = MemoryBus()
         self.cluster = TimedCluster(self.nodes, lambda: self.now)
         self.postman = Postman()
-        self.warden = Warden(self.store, self.slots, LEASE_SECONDS, lambda: self.now)
+        self.warden = Warden(self.store, self.cluster, self.slots, LEASE_SECONDS, lambda: self.now)
         self.wrong = self.postman.wrong = self.warden.wrong
         self._outages: dict[tuple[str, str], tuple[datetime, object]] = {}
 

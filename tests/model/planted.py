@@ -78,12 +78,6 @@ BUGS = {
         "        if observation.key.attempt != self.task.attempt:\n            return\n",
         "",
     ),
-    "messages are sent before what they are about is written": Bug(
-        "ips_common/launch.py",
-        "    return store.start(stored, step.task, shards, taken_over), step.messages",
-        "    announce(bus, step.task, step.messages)\n"
-        "    return store.start(stored, step.task, shards, taken_over), ()",
-    ),
     "a task nobody has started yet is not looked for": Bug(
         "ips_common/store/lifecycle.py",
         "(task.status is TaskStatus.PENDING and not waits_for_slot(task))",

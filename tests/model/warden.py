@@ -8,17 +8,26 @@ from ips_common.observe import Key
 from ips_common.ports.store import Lease
 from ips_common.store.lifecycle import waits_for_slot
 from ips_common.store.memory import MemoryStore
-from tests.model.rule import broken
+from tests.model.cluster import TimedCluster
+from tests.model.rule import broken, untrue
 
 CLUSTER = "default"
 
 
 class Warden:
-    """Notes in `wrong` what must never happen; counts in `seen` what happened that there are promises about."""
+    """Notes in `wrong` what must never happen."""
 
-    def __init__(self, store: MemoryStore, slots: int, lease_seconds: float, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        cluster: TimedCluster,
+        slots: int,
+        lease_seconds: float,
+        clock: Callable[[], datetime],
+    ) -> None:
         self.wrong: list[str] = []
         self._store = store
+        self._cluster = cluster
         self._slots = slots
         self._lease_seconds = lease_seconds
         self._clock = clock
@@ -40,6 +49,7 @@ class Warden:
             changed = True
             shards = [item.shard for _, item in sorted(self._store._data.shards.get(task_id, {}).items())]
             faults = broken(self._known.get(task_id), stored.task, shards)
+            faults += untrue(stored.task, shards, self._cluster.tried, self._cluster.pulled)
             self.wrong += [f"{who} wrote {task_id}: {fault}" for fault in faults]
             self._versions[task_id], self._known[task_id] = stored.version, stored.task
         if changed:
