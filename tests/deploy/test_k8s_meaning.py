@@ -355,3 +355,12 @@ def test_no_file_is_left_out() -> None:
         if file.name != "kustomization.yaml":
             kustomization = yaml.safe_load((file.parent / "kustomization.yaml").read_text(encoding="utf-8"))
             assert file.name in kustomization["resources"], file
+
+
+def test_another_namespace_moves_only_what_pulls(tmp_path: Path) -> None:
+    moved = with_component("namespace", tmp_path)
+    spaces = [(obj["kind"], obj["metadata"].get("namespace", obj["metadata"]["name"])) for obj in moved]
+    assert not [kind for kind, space in spaces if space == "ips"]
+    assert ("Namespace", "prewarm") in spaces
+    assert {space for kind, space in spaces if kind == "Deployment"} == {"ips-system"}
+    assert container_of(named(moved, "CronJob", "ips-orphans"))["args"] == ["--namespace=prewarm"]
