@@ -1,20 +1,26 @@
 """`make monitoring-check`: the rules' grammar and unit tests, and every query against the exported metrics."""
 
+import logging
 import sys
 import tempfile
 from pathlib import Path
 
 import yaml
 
-from deploy.monitoring import check, promtool
+from deploy.monitoring import check, promtool, saved
 from deploy.monitoring.errors import CheckError
 from deploy.monitoring.exported import exported
+from deploy.monitoring.said import said
 
 
 def main() -> int:
     """Check everything; returns the exit status."""
-    queries = [*check.rule_queries(), *check.dashboard_queries()]
+    logging.getLogger().addHandler(logging.NullHandler())
+    queries = check.all_queries()
+    sentences = said()
+    searches = saved.queries(check.RUNBOOK)
     found = [*check.untested(), *check.without_runbook()]
+    found += [problem for search in searches for problem in saved.problems(search, sentences)]
     try:
         code = check.with_records(exported())
         found += [problem for query in queries for problem in check.problems(query, code)]
@@ -35,7 +41,8 @@ def main() -> int:
     sys.stdout.write(
         f"monitoring: {alerts} alerts and {len(check.rules()) - alerts} recording rules, "
         f"{len(tests)} tests of them with {cases} expectations, "
-        f"{len(queries)} queries checked against {len(code.types)} exported metrics\n"
+        f"{len(queries)} queries checked against {len(code.types)} exported metrics, "
+        f"{len(searches)} log queries against {len(sentences)} sentences\n"
     )
     return 0
 

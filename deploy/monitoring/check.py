@@ -52,6 +52,17 @@ def dashboard_queries(path: Path = DASHBOARD) -> list[Query]:
     return [*_panel_queries(board["panels"]), *_variable_queries(board["templating"]["list"])]
 
 
+def page_queries(path: Path = RUNBOOK) -> list[Query]:
+    """The expressions of a page: the lines of its blocks of `promql`."""
+    blocks = re.findall(r"^```promql\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [Query(path.name, line) for block in blocks for line in block.splitlines() if not line.startswith("#")]
+
+
+def all_queries() -> list[Query]:
+    """Every expression that this project gives to Prometheus or to people."""
+    return [*rule_queries(), *dashboard_queries(), *page_queries()]
+
+
 def _panel_queries(panels: Iterable[Mapping[str, Any]]) -> Iterator[Query]:
     for panel in panels:
         yield from _panel_queries(panel.get("panels", ()))

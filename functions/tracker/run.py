@@ -363,7 +363,7 @@ class ClusterRun:
                 return
             except IPSError as error:
                 self._resting[task.task_id] = self._ports.clock() + LONGEST_PAUSE
-                logger.warning("tracking goes on in a moment", extra={"error": str(error)})
+                logger.warning("task cannot be moved on now, trying again", extra={"error": str(error)})
                 return
             if board.task.status is not TaskStatus.RUNNING:
                 # Its slot is free, so whoever waits for one may start; and it may have Jobs to delete.

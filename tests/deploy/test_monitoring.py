@@ -29,13 +29,8 @@ def tool() -> Promtool:
     return found
 
 
-@pytest.mark.parametrize("query", check.rule_queries(), ids=lambda query: query.place)
-def test_rules_name_what_is_exported(code: Exported, query: Query) -> None:
-    assert check.problems(query, code) == []
-
-
-@pytest.mark.parametrize("query", check.dashboard_queries(), ids=lambda query: query.place)
-def test_the_dashboard_names_what_is_exported(code: Exported, query: Query) -> None:
+@pytest.mark.parametrize("query", check.all_queries(), ids=lambda query: query.place)
+def test_queries_name_what_is_exported(code: Exported, query: Query) -> None:
     assert check.problems(query, code) == []
 
 
@@ -201,7 +196,7 @@ def test_the_tests_of_the_rules_notice_broken_ones(tool: Promtool, tmp_path: Pat
 
 
 def test_promtool_accepts_the_grammar_of_every_query(tool: Promtool, tmp_path: Path) -> None:
-    queries = [*check.rule_queries(), *check.dashboard_queries()]
+    queries = check.all_queries()
     (path := tmp_path / "queries.yaml").write_text(check.wrapped(queries))
     tool.check_rules(path)
 
