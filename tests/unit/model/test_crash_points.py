@@ -14,7 +14,7 @@ from ips_common.models.results import Reason
 from ips_common.models.task import TaskStatus
 from tests.model.actor import Fault
 from tests.model.ending import end
-from tests.model.letter import Letter, copy_of
+from tests.model.letter import Announcement, Letter, copy_of
 from tests.model.world import Instance, World
 
 HOOK = {"webhookUrl": "https://hooks.example/ended"}
@@ -87,6 +87,19 @@ def batch_of_a_failed_task(world: World) -> Instance:
     return late
 
 
+def batch_of_a_daemonset(world: World) -> Instance:
+    accepted(world, mode="daemonset")
+    return deliver(world, BatchMessage)
+
+
+def batch_of_a_daemonset_that_is_cancelled(world: World) -> Instance:
+    task_id = accepted(world, mode="daemonset")
+    late = deliver(world, BatchMessage)
+    world.advance(late, 3)
+    world.advance(world.cancel(task_id))
+    return late
+
+
 def batch_over_quota(world: World) -> Instance:
     accepted(world)
     world.cluster.quota = 0
@@ -118,6 +131,17 @@ def cancel_before_the_start(world: World) -> Instance:
 def track(world: World) -> Instance:
     accepted(world)
     return deliver(world, Kick)
+
+
+def track_a_daemonset(world: World) -> Instance:
+    world.cluster.broken_on["node-1", "nginx:1.27"] = not_found("nginx:1.27")
+    accepted(world, mode="daemonset")
+    return deliver(world, Kick)
+
+
+def release(world: World) -> Instance:
+    world.announce(f"sha256:{'1' * 64}", "1.2")
+    return deliver(world, Announcement)
 
 
 def track_a_task_nobody_started(world: World) -> Instance:
@@ -179,12 +203,16 @@ SCENARIOS = (
     batch,
     batch_of_a_cancelled_task,
     batch_of_a_failed_task,
+    batch_of_a_daemonset,
+    batch_of_a_daemonset_that_is_cancelled,
     batch_over_quota,
     batch_without_rights,
     batch_that_is_dead,
     cancel,
     cancel_before_the_start,
     track,
+    track_a_daemonset,
+    release,
     track_a_task_nobody_started,
     track_a_retry,
     track_failures,

@@ -4,4 +4,4 @@ from tests.model.machine import explore
 
 
 def test_nothing_is_lost_and_nothing_is_twice_whatever_happens() -> None:
-    explore(examples=150, steps=40)
+    explore(examples=100, steps=40)
