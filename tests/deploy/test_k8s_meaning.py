@@ -1,6 +1,7 @@
 """Manifests fit together, fit the code, and let nothing through that they are there to stop."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -364,3 +365,19 @@ def test_another_namespace_moves_only_what_pulls(tmp_path: Path) -> None:
     assert ("Namespace", "prewarm") in spaces
     assert {space for kind, space in spaces if kind == "Deployment"} == {"ips-system"}
     assert container_of(named(moved, "CronJob", "ips-orphans"))["args"] == ["--namespace=prewarm"]
+
+
+def test_the_guide_s_overlay_is_one(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(apiVersion: kustomize.*?)```", guide, re.DOTALL)
+    here = os.path.relpath(ROOT, tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(text.replace("ips/deploy", f"{here}/deploy"), encoding="utf-8")
+    (tmp_path / "credentials.json").write_text("{}", encoding="utf-8")
+    objects = build(tmp_path)
+    images = {container_of(obj)["image"] for obj in objects if pod_of(obj)}
+    assert {image.partition(":")[0] for image in images} == {"registry.acme.example/ips"}
+    settings = given(objects, container_of(named(objects, "Deployment", "api")))
+    assert (settings["GOOGLE_CLOUD_PROJECT"], settings["K8S_NAMESPACE"]) == ("acme-prod", "ips")
+    assert {rule["host"] for obj in of_kind(objects, "Ingress") for rule in obj["spec"]["rules"]} == {
+        "ips.acme.example"
+    }
