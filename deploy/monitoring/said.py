@@ -41,7 +41,7 @@ def said(folders: Mapping[str, Path] | None = None) -> dict[str, Sentence]:
     places = {name: ROOT / name for name in _PLACES} if folders is None else folders
     found: dict[str, Sentence] = defaultdict(Sentence)
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for top in places.values() for path in top.rglob("*.py")}
-    reasons = [text for tree in trees.values() for text in _keyword_texts(tree, "Step", "reason")]
+    reasons = [text for tree in trees.values() for text in _step_reasons(tree)]
     for path, tree in trees.items():
         for function in ast.walk(tree):
             if isinstance(function, ast.FunctionDef):
@@ -129,12 +129,13 @@ def _assigned(name: str, function: ast.FunctionDef) -> Iterator[str]:
                 pass
 
 
-def _keyword_texts(tree: ast.AST, name: str, keyword: str) -> Iterator[str]:
+def _step_reasons(tree: ast.AST) -> Iterator[str]:
+    """The sentences that the pure rules hand to whoever logs a step."""
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Name(id=called)) if called == name:
-                for each in node.keywords:
-                    if each.arg == keyword and isinstance(each.value, ast.Constant) and each.value.value:
-                        yield str(each.value.value)
+            case ast.Call(func=ast.Name(id="Step"), args=args, keywords=keywords):
+                for value in (*args, *(keyword.value for keyword in keywords)):
+                    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                        yield value.value
             case _:
                 pass

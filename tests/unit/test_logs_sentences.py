@@ -85,7 +85,7 @@ def act(a):
     logger.info(step.reason)
 
 def other():
-    return Step(1, reason="settled")
+    return Step(1, reason="settled") if 1 else Step(1, (), "opened")
 """
     )
     found = said({"x": tmp_path})
@@ -94,6 +94,7 @@ def other():
         "one thing": ({"WARNING"}, {"first", "second", "third", "fourth"}),
         "... was ...": ({"ERROR"}, {"first", "second", "third"}),
         "settled": ({"INFO"}, set()),
+        "opened": ({"INFO"}, set()),
     }
 
 
