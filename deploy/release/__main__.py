@@ -6,9 +6,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.release.audit import ACCEPTED, audit
 from deploy.release.errors import ReleaseError
-from deploy.release.findings import load_accepted
 from deploy.release.package import build, describe
 from deploy.release.tools import ROOT
 from ips_common import __version__
@@ -29,14 +27,21 @@ def main(arguments: list[str]) -> int:
             case "package":
                 return _package(given.target, uncommitted=given.uncommitted)
             case "audit":
-                required = os.environ.get("IPS_AUDIT") == "required"
-                return audit(None, load_accepted(ACCEPTED), datetime.now(UTC).date(), required=required)
+                return _audit(required=os.environ.get("IPS_AUDIT") == "required")
             case _:
                 sys.stdout.write(f"{__version__}\n")
                 return 0
     except ReleaseError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+
+
+def _audit(*, required: bool) -> int:
+    # The other commands work without any package, before `make setup`.
+    from deploy.release.audit import ACCEPTED, audit  # noqa: PLC0415
+    from deploy.release.findings import load_accepted  # noqa: PLC0415
+
+    return audit(None, load_accepted(ACCEPTED), datetime.now(UTC).date(), required=required)
 
 
 def _package(target: Path, *, uncommitted: bool) -> int:

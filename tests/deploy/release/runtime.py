@@ -35,14 +35,14 @@ def make(folder: Path) -> Path:
             if name in wanted:
                 files[file] = Path(str(file.locate()))
     assert {name for file in files for name in owners[file]} == wanted
-    for file, source in files.items():
-        if file.parts[0] == "..":
-            if file.parts[-2] == "bin":
+    for path, source in files.items():
+        if path.parts[0] == "..":
+            if path.parts[-2] == "bin":
                 _script(source.resolve(), python)
         else:
             # The highest folder that is one package's alone; `google` is many's.
-            place = next(each for each in _places(file) if len(owners[each]) == 1)
-            _link(site / place, [*source.parents[::-1], source][len(place.parts) - len(file.parts) - 1])
+            place = next(each for each in _places(path) if len(owners[each]) == 1)
+            _link(site / place, [*source.parents[::-1], source][len(place.parts) - len(path.parts) - 1])
     return python
 
 
