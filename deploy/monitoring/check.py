@@ -176,10 +176,15 @@ def untested(rules_path: Path = RULES, tests_path: Path = RULE_TESTS) -> list[st
     )
 
 
+def anchors(page: Path) -> set[str]:
+    """What links to headings of a page end with."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def without_runbook(rules_path: Path = RULES, runbook: Path = RUNBOOK) -> list[str]:
     """Say which alerts' `runbook_url` leads nowhere."""
-    headings = re.findall(r"^#+ (.+)$", runbook.read_text(encoding="utf-8"), re.MULTILINE)
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    known = anchors(runbook)
     places = {
         rule["alert"]: str(rule["annotations"].get("runbook_url", "")) for rule in rules(rules_path) if "alert" in rule
     }
@@ -187,5 +192,5 @@ def without_runbook(rules_path: Path = RULES, runbook: Path = RUNBOOK) -> list[s
     return [
         f"{alert}: {place or 'no runbook_url'} is no heading of {runbook.name}"
         for alert, place in places.items()
-        if not place.startswith(wanted) or place.removeprefix(wanted) not in anchors
+        if not place.startswith(wanted) or place.removeprefix(wanted) not in known
     ]

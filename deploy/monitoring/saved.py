@@ -18,6 +18,7 @@ _COMPARISON = re.compile(
 _STRING = re.compile(r'"([^"]*)"')
 _KNOWN = {
     "resource.type": {"cloud_run_revision", "k8s_container"},
+    "labels.function": {"api", "batch", "tracker", "release", "notify"},
     "severity": {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"},
 }
 _FREE = frozenset(
@@ -26,7 +27,7 @@ _FREE = frozenset(
         "timestamp",
         "resource.labels.service_name",
         "resource.labels.namespace_name",
-        *(f"labels.{name}" for name in ("taskId", "batch", "cluster", "requestId", "function")),
+        *(f"labels.{name}" for name in ("taskId", "batch", "cluster", "requestId")),
         *(
             f"httpRequest.{name}"
             for name in ("requestMethod", "requestUrl", "status", "latency", "userAgent", "remoteIp")
@@ -63,7 +64,7 @@ def problems(query: str, sentences: Mapping[str, Sentence]) -> list[str]:
 def _of_comparison(path: str, value: str, meant: list[Sentence]) -> Iterator[str]:
     if path in _KNOWN:
         yield from (
-            f"there is no {path} {word}" for word in re.findall(r"[\w]+", value) if word not in {*_KNOWN[path], "OR"}
+            f"there is no {path} {word}" for word in re.findall(r"[\w-]+", value) if word not in {*_KNOWN[path], "OR"}
         )
     elif path.startswith("jsonPayload."):
         name = path.split(".")[1]

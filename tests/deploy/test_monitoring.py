@@ -1,6 +1,7 @@
 """Rules and dashboard name what the code exports; alerts are tested and have a runbook."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,21 @@ def test_every_alert_stands_in_the_table_with_its_severity() -> None:
     for rule in check.rules():
         if alert := rule.get("alert"):
             assert f"| [{alert}](#{alert.lower()}) | {rule['labels']['severity']} |" in words
+
+
+def test_whoever_is_called_by_a_policy_of_google_cloud_finds_it_here() -> None:
+    words = check.RUNBOOK.read_text(encoding="utf-8")
+    policies = (check.FOLDER.parents[1] / "infra" / "monitoring.tf").read_text(encoding="utf-8")
+    titles = re.findall(r"^ +title = \"(.+)\"$", policies, re.MULTILINE)
+    assert len(titles) >= 5
+    assert [title for title in titles if f"| IPS: {title} | [" not in words] == []
+
+
+def test_links_within_the_page_lead_somewhere() -> None:
+    words = check.RUNBOOK.read_text(encoding="utf-8")
+    targets = set(re.findall(r"\]\(#([\w-]+)\)", words))
+    assert targets
+    assert targets - check.anchors(check.RUNBOOK) == set()
 
 
 def test_every_exported_metric_stands_in_the_table(code: Exported) -> None:

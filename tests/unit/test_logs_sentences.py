@@ -31,6 +31,7 @@ def test_there_are_saved_queries() -> None:
         ("jsonPayload.nowhere=1", "no such entry has the field nowhere"),
         ('labels.task="x"', "entries have no labels.task"),
         ('httpRequest.url="x"', "entries have no httpRequest.url"),
+        ('labels.function="ips-batch"', "there is no labels.function ips-batch"),
         ("severity>=WARN", "there is no severity WARN"),
         ('resource.type="cloud_function"', "there is no resource.type cloud_function"),
         ("some words", "'some' is no comparison"),
