@@ -28,7 +28,7 @@ from ips_common.errors import ConfigError
 from ips_common.models.access import Role, check_entry, is_safe_url
 from ips_common.models.base import Model
 from ips_common.models.image_rule import check_pattern
-from ips_common.models.label import is_subdomain
+from ips_common.models.label import ObjectName, is_subdomain
 from ips_common.models.task import ClusterName
 from ips_common.rules import ReleaseRule, check_rules
 
@@ -121,6 +121,7 @@ class Settings(BaseSettings):
     worker_image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
         default="IfNotPresent", validation_alias="WORKER_IMAGE_PULL_POLICY"
     )
+    priority_class: ObjectName | None = Field(default=None, validation_alias="IPS_PRIORITY_CLASS")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         default="INFO", validation_alias="LOG_LEVEL"
     )

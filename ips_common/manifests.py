@@ -42,6 +42,7 @@ def job(
     namespace: str,
     worker_image: str,
     worker_pull_policy: str,
+    priority_class: str | None = None,
     ttl_seconds: int,
     request_id: str | None,
 ) -> Json:
@@ -54,6 +55,7 @@ def job(
         namespace: where Jobs live.
         worker_image: an image with a static BusyBox at `/bin/busybox`.
         worker_pull_policy: the `imagePullPolicy` of the worker image.
+        priority_class: the PriorityClass of the pods; None leaves it to the cluster.
         ttl_seconds: how long the Job stays after it has finished.
         request_id: the id of the request that caused this, for whoever follows it through the logs.
     """
@@ -65,6 +67,7 @@ def job(
     }
     annotations = {NODE_ANNOTATION: node} | ({REQUEST_ANNOTATION: request_id} if request_id else {})
     pod = _pod(task.spec, [node], worker_image, worker_pull_policy, _END) | {"restartPolicy": "Never"}
+    pod |= {"priorityClassName": priority_class} if priority_class else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -90,6 +93,7 @@ def daemonset(
     namespace: str,
     worker_image: str,
     worker_pull_policy: str,
+    priority_class: str | None = None,
     request_id: str | None,
 ) -> Json:
     """Return the DaemonSet that pulls the task's images onto all nodes of its current attempt.
@@ -102,11 +106,13 @@ def daemonset(
         namespace: where it lives.
         worker_image: an image with a static BusyBox at `/bin/busybox`.
         worker_pull_policy: the `imagePullPolicy` of the worker image.
+        priority_class: the PriorityClass of the pods; None leaves it to the cluster.
         request_id: the id of the request that caused this, for whoever follows it through the logs.
     """
     labels = {APP_LABEL: APP, TASK_LABEL: task.task_id, ATTEMPT_LABEL: str(task.attempt), BATCH_LABEL: "1"}
     annotations = {REQUEST_ANNOTATION: request_id} if request_id else {}
     pod = _pod(task.spec, nodes, worker_image, worker_pull_policy, _STAY) | {"restartPolicy": "Always"}
+    pod |= {"priorityClassName": priority_class} if priority_class else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",

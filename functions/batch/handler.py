@@ -33,6 +33,7 @@ class JobSettings:
     worker_image: str
     worker_pull_policy: str
     ttl_seconds: int
+    priority_class: str | None = None
 
 
 class Outcome(StrEnum):
@@ -152,6 +153,7 @@ def _create_daemonset(
         namespace=settings.namespace,
         worker_image=settings.worker_image,
         worker_pull_policy=settings.worker_pull_policy,
+        priority_class=settings.priority_class,
         request_id=task.request_id,
     )
     return cluster.create_daemonset(manifest, seconds)
@@ -185,6 +187,7 @@ def _jobs(task: Task, message: BatchMessage, store: Store, settings: JobSettings
             namespace=settings.namespace,
             worker_image=settings.worker_image,
             worker_pull_policy=settings.worker_pull_policy,
+            priority_class=settings.priority_class,
             ttl_seconds=settings.ttl_seconds,
             request_id=task.request_id,
         )

@@ -39,6 +39,7 @@ def _job_settings() -> JobSettings:
         worker_image=settings.worker_image,
         worker_pull_policy=settings.worker_image_pull_policy,
         ttl_seconds=settings.job_ttl_seconds,
+        priority_class=settings.priority_class,
     )
 
 

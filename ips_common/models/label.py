@@ -64,6 +64,12 @@ def _secret_name(text: str) -> str:
 
 
 # What the patterns say of length and form is checked above, in words; they are for readers of the description.
+def _object_name(text: str) -> str:
+    if not is_subdomain(text):
+        raise ValueError("must be a DNS subdomain of at most 253 characters")
+    return text
+
+
 _SUBDOMAIN_PATTERN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 _NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 
@@ -76,3 +82,5 @@ SecretName = Annotated[
     AfterValidator(_secret_name),
     Field(json_schema_extra={"pattern": f"^{_SUBDOMAIN_PATTERN}$", "minLength": 1, "maxLength": MAX_SUBDOMAIN}),
 ]
+ObjectName = Annotated[str, AfterValidator(_object_name)]
+"""What most objects may be called."""

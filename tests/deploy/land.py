@@ -44,6 +44,7 @@ JOBS = JobSettings(
     worker_image="mirror.gcr.io/library/busybox:1.37.0-musl",
     worker_pull_policy="IfNotPresent",
     ttl_seconds=600,
+    priority_class="ips-prewarm",
 )
 _SHORT = timedelta(seconds=0.5)
 _PACE = Pace(
@@ -166,14 +167,14 @@ class Land:
             request_id=None,
         )
 
-    def batch(self, message: BatchMessage) -> None:
+    def batch(self, message: BatchMessage, settings: JobSettings = JOBS) -> None:
         """Have `batch` handle a message."""
         create_batch(
             message,
             store=self.store,
             bus=self.bus,
             clusters=self._of["batch"],
-            settings=JOBS,
+            settings=settings,
             seconds_left=lambda: 20.0,
         )
 

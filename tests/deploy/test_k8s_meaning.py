@@ -134,6 +134,21 @@ def containers(manifest: Object) -> Iterator[Object]:
     yield from pod["spec"]["containers"]
 
 
+class TestPriority:
+    @pytest.mark.parametrize("overlay", OVERLAYS)
+    def test_prewarming_yields_to_everything(self, overlay: str) -> None:
+        """Below the cluster autoscaler's cutoff too, so that no node is added or kept for it."""
+        (found,) = of_kind(build(overlay), "PriorityClass")
+        assert found["value"] < -10
+        assert found["preemptionPolicy"] == "Never"
+        assert found["globalDefault"] is False
+
+    def test_functions_in_the_cluster_give_it_to_their_pods(self) -> None:
+        (found,) = of_kind(build(IN_CLUSTER), "PriorityClass")
+        settings = given(build(IN_CLUSTER), container_of(deployments()["batch"]))
+        assert settings["IPS_PRIORITY_CLASS"] == found["metadata"]["name"]
+
+
 class TestReferences:
     @pytest.mark.parametrize("overlay", OVERLAYS)
     def test_everything_is_somewhere_and_labelled(self, overlay: str) -> None:

@@ -3,6 +3,7 @@
 import ast
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from deploy.local.cluster.running import RunningCluster, running_cluster
 from ips_common.models.task import TaskStatus
 from ips_common.ports.cluster import Cluster
 from tests.deploy.kustomize import OVERLAYS, Object, build, of_kind
-from tests.deploy.land import CALLERS, NAMESPACE, Land, until
+from tests.deploy.land import CALLERS, JOBS, NAMESPACE, Land, until
 from tests.deploy.rights import asked_for, granted, refused
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,7 @@ KINDS = (
     "Role",
     "RoleBinding",
     "ResourceQuota",
+    "PriorityClass",
 )
 """What of the manifests the simulated cluster acts upon."""
 ELSEWHERE = ("ips_common.cluster", "ips_common.ports", "functions.api.bounded")
@@ -152,7 +154,7 @@ def run_daemonsets(land: Land) -> None:
 
 
 def be_refused(land: Land, admin: Any) -> None:
-    """Pods that a quota refuses."""
+    """Pods that a quota refuses, and pods of a priority that does not exist."""
     core: Any = client.CoreV1Api(admin)
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     core.create_namespaced_resource_quota(NAMESPACE, quota)
@@ -160,6 +162,13 @@ def be_refused(land: Land, admin: Any) -> None:
     land.track()
     assert "exceeded quota" in str(land.store.nodes(task, limit=10).nodes[0][1].result)
     core.delete_namespaced_resource_quota("none", NAMESPACE)
+    task = land.create()
+    (message,) = land.messages()
+    land.batch(message, replace(JOBS, priority_class="not-there"))
+    land.track()
+    result = str(land.store.nodes(task, limit=10).nodes[0][1].result)
+    assert "REFUSED_BY_ADMISSION" in result
+    assert "no PriorityClass with name not-there was found" in result
 
 
 def begin_by_tracker(land: Land) -> None:

@@ -57,6 +57,7 @@ def test_what_is_complete_is_taken(monkeypatch: pytest.MonkeyPatch, variables: d
         ({**OIDC, "IPS_WRITERS": "ada@example.com, example.com"}, "IPS_WRITERS.1: "),
         ({"IPS_ALLOWED_IMAGES": "ghcr.io/acme/**, nginx"}, "IPS_ALLOWED_IMAGES.1: "),
         ({"MAX_CONCURRENT_TASKS": "many"}, "MAX_CONCURRENT_TASKS: "),
+        ({"IPS_PRIORITY_CLASS": "Low"}, "IPS_PRIORITY_CLASS: "),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(

@@ -89,6 +89,17 @@ def test_pods_meet_pod_security_restricted(manifest: Json) -> None:
         assert "privileged" not in context
 
 
+def test_pods_have_the_priority_that_is_configured() -> None:
+    task = Task(task_id="task-20261124081530-1a2b3c4d", spec=PLAIN, created_at=CREATED)
+    common: dict[str, Any] = {"namespace": "ips", "worker_image": "w", "worker_pull_policy": "Always"}
+    one = job(task, 1, "n", ttl_seconds=60, request_id=None, priority_class="low", **common)
+    many = daemonset(task, ["n"], request_id=None, priority_class="low", **common)
+
+    assert one["spec"]["template"]["spec"]["priorityClassName"] == "low"
+    assert many["spec"]["template"]["spec"]["priorityClassName"] == "low"
+    assert "priorityClassName" not in make(PLAIN)["spec"]["template"]["spec"]
+
+
 def test_fifty_images_ask_for_little() -> None:
     spec = TaskSpec(images=tuple(f"registry.example/image:{index}" for index in range(50)))
     containers = make(spec)["spec"]["template"]["spec"]["containers"]

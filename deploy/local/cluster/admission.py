@@ -3,7 +3,7 @@
 from typing import Any
 
 from deploy.local.cluster import errors, limits, podsecurity
-from deploy.local.cluster.kinds import DAEMONSETS, JOBS, NAMESPACES, PODS, RESOURCEQUOTAS, Kind
+from deploy.local.cluster.kinds import DAEMONSETS, JOBS, NAMESPACES, PODS, PRIORITYCLASSES, RESOURCEQUOTAS, Kind
 from deploy.local.cluster.store import Store
 
 _TEMPLATED = (JOBS, DAEMONSETS)
@@ -34,6 +34,7 @@ class Admission:
             limits.check_quota(obj.get("spec") or {})
         if not kind.namespaced:
             return []
+        self._priority(kind, obj)
         warnings = self._pod_security(kind, namespace, obj)
         self._quotas(kind, namespace, obj["metadata"]["name"])
         return warnings
@@ -51,6 +52,12 @@ class Admission:
             cause = {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated"}
             error.details = {**(error.details or {}), "causes": [{**cause, "field": "metadata.namespace"}]}
             raise error
+
+    def _priority(self, kind: Kind, obj: dict[str, Any]) -> None:
+        wanted = obj["spec"].get("priorityClassName", "") if kind is PODS else ""
+        if wanted and not wanted.startswith("system-") and self._store.get(PRIORITYCLASSES, ("", wanted)) is None:
+            why = f"no PriorityClass with name {wanted} was found"
+            raise errors.forbidden(kind, obj["metadata"]["name"], why)
 
     def _pod_security(self, kind: Kind, namespace: str, obj: dict[str, Any]) -> list[str]:
         if kind is not PODS and kind not in _TEMPLATED:

@@ -55,6 +55,9 @@ JOBS = Kind("batch", "jobs", "Job", model="V1Job", categories=("all",), status=T
 DAEMONSETS = Kind(
     "apps", "daemonsets", "DaemonSet", model="V1DaemonSet", short=("ds",), categories=("all",), status=True
 )
+PRIORITYCLASSES = Kind(
+    "scheduling.k8s.io", "priorityclasses", "PriorityClass", namespaced=False, model="V1PriorityClass", short=("pc",)
+)
 ROLES = Kind(_RBAC, "roles", "Role", model="V1Role")
 ROLEBINDINGS = Kind(_RBAC, "rolebindings", "RoleBinding", model="V1RoleBinding")
 CLUSTERROLES = Kind(_RBAC, "clusterroles", "ClusterRole", namespaced=False, model="V1ClusterRole")
@@ -82,6 +85,7 @@ KINDS: tuple[Kind, ...] = (
     CRONJOBS,
     JOBS,
     DAEMONSETS,
+    PRIORITYCLASSES,
     ROLES,
     ROLEBINDINGS,
     CLUSTERROLES,

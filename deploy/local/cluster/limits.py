@@ -1,8 +1,8 @@
 """What the simulation deliberately leaves out, and why. Each is answered with 501, never with a guess.
 
 Left out without an answer, because no client can ask for it: managedFields are never kept, ServiceAccount admission
-adds no volume and no name to pods (as in the recordings), pods are not evicted for taints, responses are not
-compressed, and JSON is the only encoding.
+adds no volume and no name to pods (as in the recordings), pods are not evicted for taints nor for the priority of
+others, responses are not compressed, and JSON is the only encoding.
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,7 +62,6 @@ _JOB_FIELDS: Mapping[str, str] = {
 _POD_FIELDS: Mapping[str, str] = {
     "ephemeralContainers": _UNUSED,
     "overhead": _UNUSED,
-    "priorityClassName": "there is no preemption",
     "readinessGates": _UNUSED,
     "resourceClaims": _UNUSED,
     "runtimeClassName": _UNUSED,

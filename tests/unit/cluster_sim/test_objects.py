@@ -7,7 +7,17 @@ import pytest
 from deploy.local.cluster import schema
 from deploy.local.cluster.api import patches, protobuf
 from deploy.local.cluster.errors import ApiError
-from deploy.local.cluster.kinds import CLUSTERROLES, DAEMONSETS, EVENTS, JOBS, NAMESPACES, NODES, PODS, RESOURCEQUOTAS
+from deploy.local.cluster.kinds import (
+    CLUSTERROLES,
+    DAEMONSETS,
+    EVENTS,
+    JOBS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    PRIORITYCLASSES,
+    RESOURCEQUOTAS,
+)
 from tests.unit.cluster_sim.simulated import NAMESPACE, Simulated, job
 
 IMAGE = "a.example/x:1"
@@ -196,6 +206,28 @@ class TestDelete:
     def test_first_namespaces_stay(self, cluster: Simulated) -> None:
         with pytest.raises(ApiError, match="this namespace may not be deleted"):
             cluster.delete(NAMESPACES, "kube-system")
+
+
+class TestPriority:
+    def test_pods_of_a_priority_that_does_not_exist_are_refused(self, cluster: Simulated) -> None:
+        wanted = job("j", IMAGE)
+        pod_of(wanted)["priorityClassName"] = "low"
+        cluster.create(JOBS, wanted)
+        cluster.wait(1)
+        assert cluster.pods("j") == []
+        events = [item.obj for item in cluster.store.scan(EVENTS, NAMESPACE) if item.obj["reason"] == "FailedCreate"]
+        assert events
+        assert all(
+            event["message"].endswith("is forbidden: no PriorityClass with name low was found") for event in events
+        )
+
+    def test_pods_of_a_priority_that_exists_are_made(self, cluster: Simulated) -> None:
+        cluster.create(PRIORITYCLASSES, {"metadata": {"name": "low"}, "value": -1000})
+        wanted = job("j", IMAGE)
+        pod_of(wanted)["priorityClassName"] = "low"
+        cluster.create(JOBS, wanted)
+        cluster.wait(1)
+        assert len(cluster.pods("j")) == 1
 
 
 class TestLimits:
