@@ -67,7 +67,7 @@ def launch(stored: StoredTask, *, store: Store, bus: Bus, clusters: Clusters, no
         task = stored.task
         logger.warning(
             "cluster cannot be reached, task waits",
-            extra={"taskId": task.task_id, "cluster": task.spec.cluster, "error": str(error)},
+            extra={**_ids(task), "error": str(error)},
         )
         waiting = _wait(store, stored, PendingReason.CLUSTER)
         if waiting is not stored:
@@ -98,7 +98,12 @@ def announce(bus: Bus, task: Task, messages: tuple[BatchMessage, ...] = ()) -> N
     try:
         bus.publish(outgoing)
     except BusUnavailable as error:
-        logger.warning("messages not published, the tracker will", extra={"taskId": task.task_id, "error": str(error)})
+        logger.warning("messages not published, the tracker will", extra={**_ids(task), "error": str(error)})
+
+
+def _ids(task: Task) -> dict[str, str | None]:
+    """What entries about a task say, whoever launches it."""
+    return {"taskId": task.task_id, "cluster": task.spec.cluster, "requestId": task.request_id}
 
 
 def _first_in_line(task: Task, store: Store) -> bool:

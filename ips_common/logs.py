@@ -102,8 +102,10 @@ def _log_crash(kind: type[BaseException], error: BaseException | None, trace: Tr
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    bound = _FIELDS.get()
     extra = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
-    return {**_FIELDS.get(), **extra}
+    # A label that an entry does not know is not to hide the one that is known around it.
+    return {**bound, **{key: value for key, value in extra.items() if value is not None or key not in bound}}
 
 
 class JsonFormatter(logging.Formatter):

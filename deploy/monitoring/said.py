@@ -16,7 +16,6 @@ _LEVELS = {
     "error": {"ERROR"},
     "exception": {"ERROR"},
     "critical": {"CRITICAL"},
-    "log": {"DEBUG", "INFO"},
 }
 _EVERYWHERE = frozenset({"message", "logger", "stack_trace", "truncated", "messageId", "topic", "attempts"})
 """What the formatter adds, and what deliveries of messages bind."""
@@ -71,12 +70,21 @@ def _note(
     level = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     for text, pattern in _texts(call.args[level == "log"], reasons, path):
         sentence = found[text]
-        sentence.severities |= _LEVELS[level]
+        sentence.severities |= _levels(function) if level == "log" else _LEVELS[level]
         sentence.places.add(path.stem)
         sentence.pattern = pattern
         for keyword in call.keywords:
             if keyword.arg == "extra":
                 sentence.fields |= set(_keys(keyword.value, function))
+
+
+def _levels(function: ast.FunctionDef) -> set[str]:
+    """The levels that a function chooses among."""
+    return {
+        node.attr
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "logging"
+    }
 
 
 def _texts(node: ast.expr, reasons: list[str], path: Path) -> Iterator[tuple[str, str]]:

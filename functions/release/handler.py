@@ -104,6 +104,7 @@ def _accept(wanted: Order, delivery: RawDelivery, deps: Deps) -> Accepted:
     fields = {
         "taskId": accepted.task.task_id,
         "cluster": accepted.task.spec.cluster,
+        "requestId": accepted.task.request_id,
         "caller": wanted.created_by,
         "images": len(wanted.spec.images),
     }

@@ -362,9 +362,13 @@ class ClusterRun:
                 self.wake(task.task_id)
                 return
             except IPSError as error:
+                # An outage is told once a task, not once a second.
+                level = logging.DEBUG if rests_until else logging.WARNING
+                logger.log(level, "task cannot be moved on now, trying again", extra={"error": str(error)})
                 self._resting[task.task_id] = self._ports.clock() + LONGEST_PAUSE
-                logger.warning("task cannot be moved on now, trying again", extra={"error": str(error)})
                 return
+            if self._resting.pop(task.task_id, None):
+                logger.info("task moves on again")
             if board.task.status is not TaskStatus.RUNNING:
                 # Its slot is free, so whoever waits for one may start; and it may have Jobs to delete.
                 self._forget(task.task_id)

@@ -84,6 +84,12 @@ def test_an_entry_has_what_the_console_shows() -> None:
     }
 
 
+def test_an_unknown_id_does_not_hide_a_known_one() -> None:
+    with bind(requestId="ci-1"):
+        assert entry(requestId=None)["logging.googleapis.com/labels"]["requestId"] == "ci-1"
+        assert entry(requestId="ci-2")["logging.googleapis.com/labels"]["requestId"] == "ci-2"
+
+
 def test_outside_a_request_there_is_no_trace() -> None:
     assert not [key for key in entry() if "trace" in key or "span" in key]
     assert entry(taskId=None)["logging.googleapis.com/labels"] == {"function": "api"}

@@ -19,6 +19,7 @@ from ips_common.cluster.memory_workloads import not_found
 from ips_common.errors import StoreUnavailable
 from ips_common.logs import JsonFormatter
 from ips_common.models.message import BatchMessage, Notification
+from ips_common.models.task import TaskStatus
 from ips_common.ports.store import StoredTask
 from ips_common.ports.webhook import Reply
 from ips_common.webhook.memory import MemoryCourier
@@ -191,3 +192,23 @@ def test_only_a_bug_that_keeps_an_accepted_task_from_starting_is_an_error(
     assert told["severity"] == severity
     assert told["logging.googleapis.com/labels"]["taskId"] == answer.get_json()["taskId"]
     assert ("stack_trace" in told) == (severity == "ERROR")
+
+
+def test_an_outage_is_told_once_a_task_and_so_is_its_end(written: Lines) -> None:
+    world = World(nodes=1, auto=False)
+    task = world.create()
+
+    def away(*, down: bool) -> None:
+        world.store.down = down
+
+    world.at(2, lambda: away(down=True))
+    world.at(3, lambda: world.cluster.finish("node-0"))
+    world.at(30, lambda: away(down=False))
+    world.track(seconds=60)
+
+    assert world.task(task.task_id).status is TaskStatus.COMPLETED
+    (told,) = written.said("task cannot be moved on now, trying again")
+    (over,) = written.said("task moves on again")
+    assert (told["severity"], over["severity"]) == ("WARNING", "INFO")
+    assert told["logging.googleapis.com/labels"]["taskId"] == task.task_id
+    assert told["time"] < over["time"]

@@ -84,6 +84,7 @@ def act(a):
     logger.warning("one thing", extra={**fields, "fourth": 4})
     logger.exception(f"{a} was {a}", extra={k: v for k, v in fields.items()})
     logger.info(step.reason)
+    logger.log(logging.DEBUG if a else logging.ERROR, "perhaps")
 
 def other():
     return Step(1, reason="settled") if 1 else Step(1, (), "opened")
@@ -94,6 +95,7 @@ def other():
     assert {text: (each.severities, each.fields - common) for text, each in found.items()} == {
         "one thing": ({"WARNING"}, {"first", "second", "third", "fourth"}),
         "... was ...": ({"ERROR"}, {"first", "second", "third"}),
+        "perhaps": ({"DEBUG", "ERROR"}, set()),
         "settled": ({"INFO"}, set()),
         "opened": ({"INFO"}, set()),
     }
