@@ -49,7 +49,7 @@ def test_every_clone_makes_the_same_package(project: Path, tmp_path: Path) -> No
             clone = tmp_path / f"clone{number}"
             git(tmp_path, "clone", "--quiet", str(project), str(clone))
             for file in clone.rglob("*.py"):
-                os.utime(file, (1_000_000_000 + number, 1_000_000_000 + number))
+                os.utime(file, (1_000_000_000 * (number + 1),) * 2)
             (clone / "functions" / "api" / "__pycache__").mkdir()
             (clone / "functions" / "api" / "__pycache__" / f"main.cpython-31{number}.pyc").write_bytes(b"")
             digests.add(build(clone, tmp_path / f"dist{number}").digest)
@@ -60,9 +60,8 @@ def test_every_clone_makes_the_same_package(project: Path, tmp_path: Path) -> No
 
 def test_other_content_is_another_package(project: Path, tmp_path: Path) -> None:
     first = build(project, tmp_path / "first")
-    (project / "functions" / "api" / "new.py").write_text('"""Something new."""\n')
-    git(project, "add", "functions")
-    git(project, "commit", "--quiet", "--message", "something new")
+    (project / "functions" / "api" / "app.py").write_text('"""Something new."""\n')
+    git(project, "commit", "--quiet", "--all", "--message", "something new")
     assert build(project, tmp_path / "second").digest != first.digest
 
 
