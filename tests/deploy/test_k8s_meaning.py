@@ -26,7 +26,7 @@ from tests.deploy.kustomize import COMPONENTS, K8S, OVERLAYS, Object, build, of_
 ROOT = Path(__file__).parents[2]
 TOPOLOGY = load_topology(ROOT / "infra" / "topology.yaml")
 CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass"}
-IN_CLUSTER = "overlays/in-cluster"
+IN_CLUSTER, AUTOPILOT = "overlays/in-cluster", "overlays/autopilot"
 SERVER = {"THREADS", "TMPDIR", "XDG_RUNTIME_DIR", "GOOGLE_APPLICATION_CREDENTIALS", "PYTHONDONTWRITEBYTECODE"}
 """Variables that are for Python, its server and Google's libraries, not for the configuration."""
 NODES = 5_000
@@ -85,7 +85,7 @@ class TestBounds:
             assert pod["spec"]["enableServiceLinks"] is False
             assert isinstance(pod["spec"]["automountServiceAccountToken"], bool)
 
-    @pytest.mark.parametrize("overlay", OVERLAYS)
+    @pytest.mark.parametrize("overlay", [overlay for overlay in OVERLAYS if overlay != AUTOPILOT])
     def test_what_is_pulled_runs_within_the_limits(self, overlay: str) -> None:
         (limit,) = named(build(overlay), "LimitRange", "ips")["spec"]["limits"]
         for manifest in made_by_functions():
@@ -93,6 +93,11 @@ class TestBounds:
                 for resource, wanted in container["resources"]["requests"].items():
                     assert quantity(wanted) <= quantity(limit["default"][resource]) <= quantity(limit["max"][resource])
                 assert "limits" not in container["resources"]
+
+    def test_autopilot_is_left_to_its_own_minima(self) -> None:
+        left_out = {(obj["kind"], obj["metadata"]["name"]) for obj in build("overlays/gke")}
+        left_out -= {(obj["kind"], obj["metadata"]["name"]) for obj in build(AUTOPILOT)}
+        assert left_out == {("LimitRange", "ips")}
 
     @pytest.mark.parametrize("overlay", OVERLAYS)
     def test_the_largest_task_and_the_default_concurrency_fit_the_quota(self, overlay: str) -> None:
