@@ -33,12 +33,10 @@ from ips_common.naming import new_task_id
 from ips_common.ports.cluster import Cluster, Json
 from ips_common.store.memory import MemoryStore
 from ips_common.verdict import Patience
+from tests.deploy.deployed import CALLERS, NAMESPACE
 
 T = TypeVar("T")
 
-NAMESPACE = "ips"
-CALLERS = ("api", "batch", "tracker", "release")
-"""The functions that call clusters."""
 JOBS = JobSettings(
     namespace=NAMESPACE,
     worker_image="mirror.gcr.io/library/busybox:1.37.0-musl",

@@ -16,27 +16,16 @@ from kubernetes import client
 from deploy.k8s.base import orphans
 from deploy.local import access
 from deploy.local.cluster.credentials import IPS_USER
-from deploy.local.cluster.running import RunningCluster, running_cluster
+from deploy.local.cluster.running import RunningCluster
 from ips_common.models.task import TaskStatus
 from ips_common.ports.cluster import Cluster
+from tests.deploy.deployed import ACCOUNTS, CALLERS, NAMESPACE, deployed, user
 from tests.deploy.kustomize import OVERLAYS, Object, build, of_kind
-from tests.deploy.land import CALLERS, JOBS, NAMESPACE, Land, until
+from tests.deploy.land import JOBS, Land, until
 from tests.deploy.rights import asked_for, granted, refused
 
 ROOT = Path(__file__).parents[2]
 GONE = "node-00002"
-ACCOUNTS = {**{name: name for name in CALLERS}, "orphans": "ips-orphans"}
-KINDS = (
-    "Namespace",
-    "ServiceAccount",
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "Role",
-    "RoleBinding",
-    "ResourceQuota",
-    "PriorityClass",
-)
-"""What of the manifests the simulated cluster acts upon."""
 ELSEWHERE = ("ips_common.cluster", "ips_common.ports", "functions.api.bounded")
 """Modules that are about clusters, rather than asking anything of one."""
 
@@ -45,24 +34,9 @@ def account(name: str) -> Object:
     return {"kind": "ServiceAccount", "name": ACCOUNTS[name], "namespace": "ips-system"}
 
 
-def user(name: str) -> str:
-    return f"system:serviceaccount:ips-system:{ACCOUNTS[name]}"
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
-    """A cluster set up with the manifests for functions in the cluster."""
-    folder = tmp_path_factory.mktemp("cluster")
-    scenario = {
-        "users": {name: user(name) for name in ACCOUNTS},
-        "images": [{"pattern": "*", "seconds": 0.05}, {"pattern": "*/missing:*", "missing": True}],
-        "kubelet": {"pull_latency_seconds": 0.01, "status_seconds": 0.05, "backoff_scale": 0.1},
-    }
-    (folder / "scenario.yaml").write_text(yaml.safe_dump(scenario))
-    objects = [obj for obj in build("overlays/in-cluster") if obj["kind"] in KINDS]
-    (folder / "manifests.yaml").write_text(yaml.safe_dump_all(objects))
-    with running_cluster(folder, nodes=4, scenario=folder / "scenario.yaml") as running:
-        access.apply(access.connect(running.kubeconfig, "admin"), [folder / "manifests.yaml"])
+    with deployed(tmp_path_factory.mktemp("cluster")) as running:
         running.command("requests/reset", {})
         yield running
 
