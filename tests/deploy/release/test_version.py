@@ -28,7 +28,7 @@ def test_the_version_is_a_semantic_one() -> None:
 
 
 def test_nothing_else_states_the_version() -> None:
-    stated = re.compile(rf"(?<![\w.]){re.escape(__version__)}(?![\w.]*\d)".encode())
+    stated = re.compile(rf"(?<![\d.]){re.escape(__version__)}(?![\w.]*\d)".encode())
     files = [
         name
         for name in committed()
