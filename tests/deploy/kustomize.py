@@ -12,6 +12,7 @@ import yaml
 
 K8S = Path(__file__).parents[2] / "deploy" / "k8s"
 OVERLAYS = ("base", "overlays/gke", "overlays/autopilot", "overlays/in-cluster")
+IN_CLUSTER, AUTOPILOT = "overlays/in-cluster", "overlays/autopilot"
 COMPONENTS = ("google-federation", "google-key")
 
 Object = dict[str, Any]
@@ -59,3 +60,39 @@ def pod_of(obj: Object) -> Object | None:
         case _:
             return None
     return template
+
+
+def named(objects: list[Object], kind: str, name: str) -> Object:
+    """The one object of a kind and a name."""
+    (found,) = (obj for obj in of_kind(objects, kind) if obj["metadata"]["name"] == name)
+    return found
+
+
+def deployments() -> dict[str, Object]:
+    """The functions' Deployments."""
+    found = {obj["metadata"]["name"]: obj for obj in of_kind(build(IN_CLUSTER), "Deployment")}
+    del found["bridge"]
+    return found
+
+
+def container_of(obj: Object) -> Object:
+    """The only container of an object that makes pods."""
+    pod = pod_of(obj)
+    assert pod
+    (container,) = pod["spec"]["containers"]
+    found: Object = container
+    return found
+
+
+def environment(container: Object) -> dict[str, str | None]:
+    """A container's own variables; None for what comes from a Secret."""
+    return {each["name"]: each.get("value") for each in container.get("env", ())}
+
+
+def given(objects: list[Object], container: Object) -> dict[str, str]:
+    """What a container is given by ConfigMaps."""
+    maps = {obj["metadata"]["name"]: obj["data"] for obj in of_kind(objects, "ConfigMap")}
+    found: dict[str, str] = {}
+    for each in container.get("envFrom", ()):
+        found |= maps[each["configMapRef"]["name"]]
+    return found

@@ -20,9 +20,8 @@ from deploy.local.parts import ROOT
 from deploy.local.stack import Stack
 from ips_common.topology import load_topology
 from tests.deploy.deployed import CALLERS, deployed, user
-from tests.deploy.kustomize import K8S, build
+from tests.deploy.kustomize import K8S, build, container_of, deployments, given
 from tests.deploy.rights import asked_for, granted, refused
-from tests.deploy.test_k8s_meaning import container_of, deployments, given
 from tests.integration.access import Tasks
 
 TOPOLOGY = ROOT / "infra" / "topology.yaml"
