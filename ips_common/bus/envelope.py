@@ -24,6 +24,7 @@ Message = BatchMessage | Kick | Notification | Tick
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 _LONGEST_QUOTE = 300
 _TOPIC = re.compile(r"projects/[^/]+/topics/([^/?]+)")
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _DEAD_LETTER_COUNT = "CloudPubSubDeadLetterSourceDeliveryCount"
 
 
@@ -136,7 +137,7 @@ def _open(body: bytes) -> _Envelope:
     push = _object(parsed, "push")
     envelope = push if "message" in push else _object(push.get("data", push), "push.data")
     message = _object(envelope.get("message"), "push.message")
-    message_id = str(message.get("messageId") or message.get("message_id") or "unknown")
+    message_id = _id(message.get("messageId") or message.get("message_id"))
     attributes = _object(message.get("attributes") or {}, f"message {message_id}: attributes")
     return _Envelope(
         message=message,
@@ -152,6 +153,12 @@ def _object(value: object, name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise MalformedMessage(f"{name} is not an object")
     return value
+
+
+def _id(value: object) -> str:
+    """A message's id if it can be one: ids go into logs, where nothing else of a message belongs."""
+    text = str(value) if isinstance(value, str | int) else ""
+    return text if _MESSAGE_ID.fullmatch(text) else "unknown"
 
 
 def _count(value: object) -> int:
@@ -185,5 +192,6 @@ def _decode(envelope: _Envelope) -> Message:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"]) or "data"
-        # The library quotes what it was given, however long that is.
-        raise MalformedMessage(f"message {message_id}: {where}: {problem['msg'][:_LONGEST_QUOTE]}") from error
+        # The library would quote a kind that it does not know.
+        words = "is of no kind that there is" if problem["type"] == "union_tag_invalid" else problem["msg"]
+        raise MalformedMessage(f"message {message_id}: {where}: {words[:_LONGEST_QUOTE]}") from error

@@ -124,7 +124,7 @@ def test_a_message_that_cannot_be_read_is_malformed_and_named(body: bytes, compl
     ("message", "complaint"),
     [
         ({"kind": "other"}, "kind|tag"),
-        ({"kind": "x" * 100_000}, "tag"),
+        ({"kind": "x" * 100_000}, "no kind"),
         ({"kind": "batch", "taskId": "t", "attempt": 0}, "batch.batch"),
         ({"kind": "batch", "taskId": "", "attempt": 0, "batch": 1}, "taskId"),
         ({"kind": "batch", "taskId": "t", "attempt": -1, "batch": 1}, "attempt"),
@@ -185,3 +185,17 @@ def test_whatever_a_message_holds_is_read_or_malformed(message: object) -> None:
 def test_a_message_knows_when_it_was_published(told: str | None, expected: datetime | None) -> None:
     message = {"data": base64.b64encode(b'{"kind": "tick"}').decode(), "messageId": "1", "publishTime": told}
     assert parse_push(json.dumps({"message": message}).encode()).published == expected
+
+
+@pytest.mark.parametrize(
+    "message_id", ["https://user:planted@hooks.example/", ["planted"], "planted" * 20, "plan\nted", {}]
+)
+def test_what_cannot_be_an_id_is_not_taken_for_one(message_id: object) -> None:
+    push = {"message": {"data": encoded({"kind": "tick"}), "messageId": message_id}}
+    assert parse(push).message_id == "unknown"
+
+
+def test_a_kind_that_nobody_knows_is_not_repeated() -> None:
+    with pytest.raises(MalformedMessage, match="of no kind") as caught:
+        parse(push({"kind": "planted"}))
+    assert "planted" not in str(caught.value)
