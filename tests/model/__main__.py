@@ -6,7 +6,8 @@ import os
 import sys
 import time
 
-from tests.model.machine import explore, explored
+from tests.model.explorer import explore
+from tests.model.machine import explored
 from tests.model.planted import hunt_all
 
 SECONDS = 240

@@ -78,6 +78,8 @@ class Actor:
         self.ready: Callable[[], bool] = never
         """Whether an idle instance would go on before that."""
         self.calls = 0
+        self.traps: dict[str, Fault] = {}
+        """What the next call of a name meets, whoever makes it."""
         self.trap: tuple[int, Fault] | None = None
         """The call, counted from 0, that meets a fault whatever `advance` says."""
         self._body = body
@@ -129,14 +131,16 @@ class Actor:
             self._hold()
         if self._doomed:
             raise Crash
-        fault = self._next_fault()
+        fault = self._next_fault(what)
         self.calls += 1
         if fault is Fault.CRASH:
             self._doomed = True
             raise Crash
         return fault
 
-    def _next_fault(self) -> Fault:
+    def _next_fault(self, what: str) -> Fault:
+        if what in self.traps:
+            return self.traps.pop(what)
         if self.trap and self.trap[0] == self.calls:
             return self.trap[1]
         if self._left:

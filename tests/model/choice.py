@@ -66,6 +66,7 @@ troubles: dict[str, Callable[[str], ContainerSeen]] = {
     "flaky": lambda _: ContainerSeen(waiting="ErrImagePull", message="dial tcp 10.0.0.1:443: i/o timeout"),
 }
 node_troubles: dict[str, Callable[[TimedCluster, str], object]] = {
+    "its Jobs are deleted": lambda cluster, name: cluster.delete_jobs_of(name),
     "evict": lambda cluster, name: cluster.evict(name),
     "gone": lambda cluster, name: cluster.remove_node(name),
     "replaced": lambda cluster, name: cluster.replace_node(name, f"uid-{name}-{len(cluster.created)}"),

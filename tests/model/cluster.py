@@ -18,6 +18,8 @@ class TimedCluster(MemoryCluster):
         super().__init__("default", nodes, auto=False, clock=clock)
         self.spared: Callable[[str], bool] = lambda _: False
         """Tasks, by id, for whose Jobs nothing happens by itself any more: whoever made them has to remove them."""
+        self.late: set[Key] = set()
+        """What a Job was made for although its task was completed: nobody has to remove it, it ends by itself."""
         self.tried: set[Key] = set()
         """What there ever was a Job for, or a DaemonSet."""
         self.pulled: set[tuple[str, int, str, str]] = set()
@@ -109,6 +111,13 @@ class TimedCluster(MemoryCluster):
             if work.job.name not in self._late
         ]
         return min(dues, default=None)
+
+    def delete_jobs_of(self, node: str) -> None:
+        """Let somebody who knows nothing of tasks delete a node's Jobs."""
+        with self._lock:
+            for work in self._lively():
+                if work.job.key.node == node:
+                    self._delete(work)
 
     def evict(self, node: str) -> None:
         """Let the pods of a node be evicted: their Jobs fail at once, and a DaemonSet's controller makes a new one."""
@@ -213,7 +222,9 @@ class TimedCluster(MemoryCluster):
         return bool(work.job.finished) or work.job.name in self._late
 
     def _lively(self) -> list[_Work]:
-        return [work for work in self._work.values() if not self.spared(work.job.key.task_id)]
+        return [
+            work for work in self._work.values() if work.job.key in self.late or not self.spared(work.job.key.task_id)
+        ]
 
 
 def evicted(pod: PodSeen) -> PodSeen:

@@ -10,8 +10,8 @@ from tests.model.world import World
 
 PATIENCE = 8 * 3600
 """Seconds in which every task must have come to its end; far more than deadlines and retries add up to."""
-AFTERMATH = 130
-"""Seconds left for cleaning up: two ticks of the scheduler."""
+AFTERMATH = 250
+"""Seconds left for cleaning up and telling: some ticks of the scheduler, with clocks that are two minutes apart."""
 
 AGAIN = timedelta(seconds=200)
 """After which everything that faults prevented has been tried again; clocks may be a minute ahead."""

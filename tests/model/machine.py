@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -13,7 +11,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from ips_common.models.message import BatchMessage, Notification
@@ -36,8 +33,9 @@ from tests.model.choice import (
     troubles,
 )
 from tests.model.ending import end
+from tests.model.instance import Instance
 from tests.model.letter import Announcement, Letter, copy_of
-from tests.model.world import Instance, World
+from tests.model.world import World
 
 T = TypeVar("T")
 
@@ -103,6 +101,11 @@ class Machine(RuleBasedStateMachine):
     def cancel(self, number: int, skew: float, calls: int) -> None:
         self.world.advance(self.world.cancel(pick(self._task_ids(), number), skew=skew), calls)
 
+    @precondition(lambda self: self.world.tasks())
+    @rule(number=numbers, skew=skews, what=st.sampled_from(["save", "delete_jobs", "delete_daemonsets"]))
+    def cancel_and_hang(self, number: int, skew: float, what: str) -> None:
+        self._hang(self.world.cancel(pick(self._task_ids(), number), skew=skew), what)
+
     # --- instances
 
     @precondition(lambda self: self.world.instances)
@@ -120,14 +123,17 @@ class Machine(RuleBasedStateMachine):
     def stop_before(self, number: int, what: str, fault: Fault) -> None:
         self.world.advance(pick(self.world.instances, number), FOREVER, fault, what)
 
+    @rule(what=st.sampled_from(TELLING), fault=faults)
+    def trap(self, what: str, fault: Fault) -> None:
+        self.world.traps[what] = fault
+
     @precondition(lambda self: self.world.instances)
     @rule(number=numbers, what=st.sampled_from(TELLING))
     def hang_before(self, number: int, what: str) -> None:
         self._hang(pick(self.world.instances, number), what)
 
     def _hang(self, instance: Instance, what: str) -> None:
-        if not instance.actor.done:
-            self.world.advance(instance, FOREVER, stop_at=what)
+        self.world.advance(instance, FOREVER, stop_at=what)
         instance.hangs = instance.actor.at == what and not instance.actor.done
 
     @precondition(lambda self: len(self._trackers()) < MOST_TRACKERS)
@@ -165,7 +171,8 @@ class Machine(RuleBasedStateMachine):
         calls=st.sampled_from([0, 0, 1, 2]),
         what=st.sampled_from(MAKING),
         cancel=st.booleans(),
-        seconds=st.sampled_from([0.0, 3.0, 15.0, 70.0]),
+        seconds=st.sampled_from([0.0, 3.0, 15.0, 70.0, 200.0]),
+        returns=st.booleans(),
     )
     def overtake(
         self,
@@ -175,8 +182,9 @@ class Machine(RuleBasedStateMachine):
         what: str,
         cancel: bool,  # noqa: FBT001 - drawn
         seconds: float,
+        returns: bool,  # noqa: FBT001 - drawn
     ) -> None:
-        """Let a batch hang, of a new task if there is no other, and then everything else go on."""
+        """Let a batch hang, of a new task if there is no other, everything else go on, and then perhaps the batch."""
         if not self._batches():
             self.world.advance(self.world.ask(spec))
         if not self._batches():
@@ -190,6 +198,8 @@ class Machine(RuleBasedStateMachine):
             self.world.advance(self.world.cancel(message.task_id))
         if seconds:
             self.world.run(seconds)
+        if returns:
+            self.world.advance(instance)
 
     def _batches(self) -> list[tuple[Letter, BatchMessage]]:
         return [(each, each.message) for each in self.world.letters if isinstance(each.message, BatchMessage)]
@@ -271,31 +281,3 @@ class Machine(RuleBasedStateMachine):
     @rule(trouble=st.sampled_from([*receivers]), seconds=st.sampled_from([20.0, 100.0, 400.0]))
     def receivers(self, trouble: str, seconds: float) -> None:
         self.world.break_for(seconds, receivers[trouble])
-
-
-def explore(examples: int, steps: int, *, seed: int | None = None, shrink: bool = True) -> None:
-    """Explore; the same every time without a seed.
-
-    Args:
-        examples: how many lives of the world.
-        steps: how much may happen in each, at most.
-        seed: where to look.
-        shrink: whether to make what goes wrong short before telling, which may take minutes.
-
-    Raises:
-        AssertionError: something went wrong; the notes say what led to it.
-    """
-    run_state_machine_as_test(
-        Machine if seed is None else seeded(seed)(Machine),
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            derandomize=seed is None,
-            deadline=None,
-            database=None,
-            phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
-            report_multiple_bugs=False,
-            print_blob=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )

@@ -45,6 +45,8 @@ class Outside:
         self.postman = Postman()
         self.warden = Warden(self.store, self.cluster, self.slots, LEASE_SECONDS, lambda: self.now)
         self.wrong = self.postman.wrong = self.warden.wrong
+        self.store_back_at = START
+        """When the store was away for the last time."""
         self._outages: dict[tuple[str, str], tuple[datetime, object]] = {}
 
     def ports(self, doer: Doer, skew: float | None = None) -> tuple[Ports, ClusterSeat]:
@@ -85,6 +87,8 @@ class Outside:
 
     def _heal(self, place: tuple[str, str]) -> None:
         part, attribute = place
+        if part == "store":
+            self.store_back_at = self.now
         setattr(getattr(self, part), attribute, self._outages.pop(place)[1])
 
     def tasks(self) -> list[Task]:

@@ -167,9 +167,6 @@ BUGS = {
         "        return task.status is not TaskStatus.RUNNING or task.attempt != attempt\n    return",
         "        return task.status is TaskStatus.CANCELLED\n    return",
     ),
-    "a DaemonSet's pod of an earlier machine counts": Bug(
-        "ips_common/verdict.py", "    if node is None or node.uid != uid:", "    if node is None:"
-    ),
     "a slot is given back although its task goes on": Bug(
         "ips_common/store/memory.py",
         "        if before is not None and frees_slot(before, task):",

@@ -39,9 +39,16 @@ class Process:
         """Whether it was told to end."""
         self.tracking = False
         """Whether it tracks at the moment."""
+        self.hurt = False
+        """Whether a call of its ever failed."""
         self.run: tracking.ClusterRun | None = None
         self.check_holder = check
         self.runner = _runner.Runner(ports(self), Pace(), LEASE_SECONDS, lambda: self.ending)
+
+    @property
+    def holder(self) -> str:
+        """What it signs its lease with."""
+        return str(self.runner._holder)
 
     @property
     def name(self) -> str:
@@ -50,7 +57,9 @@ class Process:
 
     def call(self, what: str) -> Fault:
         """See `Actor.call`: whichever thread it is that calls."""
-        return here().call(what)
+        fault = here().call(what)
+        self.hurt = self.hurt or fault is not Fault.NONE
+        return fault
 
     def idle(self, until: datetime, ready: Callable[[], bool] = never) -> None:
         """See `Actor.idle`."""
@@ -131,7 +140,7 @@ class Run(tracking.ClusterRun):
 
     def track(self, until: datetime) -> bool:
         """See `ClusterRun.track`."""
-        self._process.check_holder(self._process.runner._holder)
+        self._process.check_holder(self._process.holder)
         self._process.tracking = True
         try:
             return super().track(until)

@@ -78,6 +78,12 @@ class Warden:
         if lease is None or lease.holder != holder:
             self.wrong.append(f"{who} begins to track without the lease")
 
+    def check_released(self, holder: str) -> None:
+        """Check that whoever has ended tracking gave the lease back."""
+        lease = self._store._data.leases.get(CLUSTER)
+        if lease and lease.holder == holder:
+            self.wrong.append("a tracker kept its lease")
+
     def check_turn(self, task: Task, waiting: Sequence[Task]) -> None:
         """Check that a task that starts took no other's turn: `waiting` stood in the queue when that was read."""
         if task.status is not TaskStatus.RUNNING:
@@ -92,3 +98,5 @@ class Warden:
         task = self._known[key.task_id]
         if (key.attempt, key.batch) > (task.attempt, task.opened):
             self.wrong.append(f"a Job of {key} was created while batch {task.opened} was the last one opened")
+        if task.status is TaskStatus.COMPLETED:
+            self._cluster.late.add(key)

@@ -17,6 +17,7 @@ from ips_common.models.task import TaskSpec
 from ips_common.ports.store import IdempotencyKey
 from tests.model.actor import FOREVER, Actor, Fault
 from tests.model.hand import Hand
+from tests.model.instance import Instance
 from tests.model.letter import Announcement, Letter, Request
 from tests.model.outside import START, Outside
 from tests.model.process import Process
@@ -28,32 +29,6 @@ MOST_TURNS = 500
 """Rounds in which everybody who can go on does, before that counts as going in circles."""
 ONE_TOO_MANY = timedelta(seconds=60)
 """How long two trackers may track at once where nothing goes wrong: until one has noticed that its lease is lost."""
-
-
-@dataclass(slots=True)
-class Instance:
-    """A running function, or a thread of the tracker: what it has in hand, and its watch if it is a tracker."""
-
-    actor: Actor
-    letter: Letter | None = None
-    request: Request | None = None
-    seat: ClusterSeat | None = None
-    run: ClusterRun | None = None
-    process: Process | None = None
-    hangs: bool = False
-    """Whether it stays where it is although the world runs."""
-
-    @property
-    def wakes_at(self) -> datetime | None:
-        """When it would go on by itself; None if it would not."""
-        return None if self.hangs else self.actor.wakes_at
-
-    def ready(self, now: datetime) -> bool:
-        """Whether it could go on."""
-        actor = self.actor
-        if self.hangs:
-            return False
-        return actor.wakes_at is None or actor.wakes_at <= now or actor.ready()
 
 
 @dataclass
@@ -80,6 +55,8 @@ class World(Outside):
         """Whether Jobs move on by themselves while the world runs."""
         self.next_tick = START + MINUTE
         self.hand = Hand(self)
+        self.traps: dict[str, Fault] = {}
+        """What the next call of a name meets, whoever makes it."""
         self._seats: dict[Process, ClusterSeat] = {}
         self._serial = 0
 
@@ -219,11 +196,14 @@ class World(Outside):
     ) -> Instance:
         seat = self._seats[process] if process else None
         instance = Instance(Actor(name, body, process), letter, request, seat, process=process)
+        instance.actor.traps = self.traps
         self.instances.append(instance)
         return instance
 
     def advance(self, instance: Instance, calls: int = FOREVER, fault: Fault = Fault.NONE, stop_at: str = "") -> None:
         """Let an instance make some calls, and meet a fault at the next; see `Actor.advance`."""
+        if instance.actor.done:
+            return
         before = instance.actor.calls
         instance.hangs = False
         instance.actor.advance(calls, fault, stop_at)
@@ -253,14 +233,21 @@ class World(Outside):
             if actor.crashed:
                 for other in others:
                     self.kill(other) if other in self.instances else None
+            if not actor.crashed and not others and self._is_calm(process):
+                self.warden.check_released(process.holder)
             if process in self.processes and (actor.crashed or (process.ending and not others)):
                 self.processes.remove(process)
+
+    def _is_calm(self, process: Process) -> bool:
+        """Whether nothing kept a process from giving its lease back."""
+        return not process.hurt and not self.store.down and self.now > self.store_back_at + MINUTE
 
     # --- time
 
     def heal(self) -> None:
         """See `Outside.heal`."""
         super().heal()
+        self.traps.clear()
         for instance in self.instances:
             if instance.seat and instance.seat.last_watch:
                 instance.seat.last_watch.pods_late = False

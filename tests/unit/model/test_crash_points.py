@@ -14,8 +14,9 @@ from ips_common.models.results import Reason
 from ips_common.models.task import TaskStatus
 from tests.model.actor import Fault
 from tests.model.ending import end
+from tests.model.instance import Instance
 from tests.model.letter import Announcement, Letter, copy_of
-from tests.model.world import Instance, World
+from tests.model.world import World
 
 HOOK = {"webhookUrl": "https://hooks.example/ended"}
 MOST_CALLS = 200
