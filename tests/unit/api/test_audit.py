@@ -79,6 +79,7 @@ def test_a_change_leaves_one_entry_with_who_what_and_which_request(api: Api, wri
         ("wrong", 401, "unauthenticated", None),
         (READER_KEY, 403, "read-only", "board"),
     ],
+    ids=["none", "unknown", "reader"],
 )
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_so_does_a_refused_one(
