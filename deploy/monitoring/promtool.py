@@ -44,33 +44,33 @@ class Promtool:
             raise CheckError(words)
 
 
-def installed() -> Promtool | None:
-    """The promtool that this machine has, if it has one."""
+def installed(folder: Path = _UNPACKED) -> Promtool | None:
+    """The promtool that this machine has, on the PATH or unpacked in `folder`."""
     on_path = shutil.which("promtool")
-    unpacked = _UNPACKED / "usr" / "bin" / "promtool"
+    unpacked = folder / "usr" / "bin" / "promtool"
     if on_path:
         return Promtool(Path(on_path))
     return Promtool(unpacked) if unpacked.exists() else None
 
 
-def find() -> Promtool:
-    """The promtool that this machine has, or one that is fetched now.
+def find(folder: Path = _UNPACKED) -> Promtool:
+    """The promtool that this machine has, or one that is fetched to `folder` now.
 
     Raises:
         CheckError: there is none, and none to be had.
     """
-    found = installed()
+    found = installed(folder)
     if found is None:
-        _fetch()
-        found = installed()
+        _fetch(folder)
+        found = installed(folder)
     if found is None:
         raise CheckError(_ADVICE)
     return found
 
 
-def _fetch() -> None:
-    _UNPACKED.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_UNPACKED.parent, prefix="prometheus-") as name:
+def _fetch(target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="prometheus-") as name:
         folder = Path(name)
         try:
             _quietly("apt-get", "download", "prometheus", folder=folder)
@@ -78,8 +78,8 @@ def _fetch() -> None:
             _quietly("dpkg-deb", "-x", str(package), "unpacked", folder=folder)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise CheckError(_ADVICE) from error
-        shutil.rmtree(_UNPACKED, ignore_errors=True)
-        (folder / "unpacked").rename(_UNPACKED)
+        shutil.rmtree(target, ignore_errors=True)
+        (folder / "unpacked").rename(target)
 
 
 def _quietly(*command: str, folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_PLACES = ("functions", "ips_common")
+_PLACES = ("functions", "ips_common", "deploy/k8s")
 _LEVELS = {
     "debug": {"DEBUG"},
     "info": {"INFO"},

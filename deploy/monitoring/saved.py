@@ -18,7 +18,7 @@ _COMPARISON = re.compile(
 _STRING = re.compile(r'"([^"]*)"')
 _KNOWN = {
     "resource.type": {"cloud_run_revision", "k8s_container"},
-    "labels.function": {"api", "batch", "tracker", "release", "notify"},
+    "labels.function": {"api", "batch", "tracker", "release", "notify", "bridge"},
     "severity": {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"},
 }
 _FREE = frozenset(

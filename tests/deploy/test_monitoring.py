@@ -219,3 +219,12 @@ def test_promtool_accepts_the_grammar_of_every_query(tool: Promtool, tmp_path: P
     path.write_text(check.wrapped([*queries, Query("broken", "sum by (status) prewarm_tasks_total")]))
     with pytest.raises(CheckError, match="parse error"):
         tool.check_rules(path)
+
+
+def test_without_promtool_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert promtool.installed(tmp_path) is None
+    with pytest.raises(CheckError) as missing:
+        promtool.find(tmp_path / "prometheus")
+    assert "apt-get install prometheus" in str(missing.value)
+    assert "\n" not in str(missing.value)
