@@ -16,6 +16,9 @@ from deploy.release import tools
 from deploy.release.errors import ReleaseError
 from deploy.release.findings import Accepted, Report, needless, objections
 
+ACCEPTED = Path(__file__).with_name("accepted.toml")
+"""What does not stop a release."""
+
 _REQUEST_SECONDS = "5"
 _SECONDS = 60.0
 """For all packages together; usually some seconds, less when asked again soon."""
@@ -95,6 +98,3 @@ def audit(pip_audit: Sequence[str] | None, accepted: Sequence[Accepted], today: 
     status, text = judge(report, accepted, today, required=required)
     (sys.stderr if status else sys.stdout).write(f"{text}\n")
     return status
-
-
-ACCEPTED = Path(__file__).with_name("accepted.toml")
