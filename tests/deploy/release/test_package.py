@@ -98,6 +98,13 @@ def test_what_is_not_committed_is_packed_only_when_asked_to(project: Path, tmp_p
     assert build(project, tmp_path, uncommitted_too=True).archive.name == f"ips-{__version__}-uncommitted.zip"
 
 
+def test_terraform_uploads_the_package_as_it_is_and_packs_none_of_its_own() -> None:
+    source = (ROOT / "infra" / "source.tf").read_text("utf-8")
+    assert re.findall(r"^  source = (.*)$", source, re.MULTILINE) == ["var.source_archive"]
+    for file in (ROOT / "infra").rglob("*.tf"):
+        assert "archive_file" not in file.read_text("utf-8"), file
+
+
 SECRETS = {
     "a private key": "-----BEGIN " + "RSA PRIVATE KEY-----",
     "a service account's key": '{"private' + '_key": "..."}',
