@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ips_common import logs
-from ips_common.errors import BusUnavailable, ClusterUnavailable, StoreUnavailable, TemporaryError
+from ips_common.errors import BusUnavailable, ClusterUnavailable, TemporaryError
 from ips_common.finishing import outlived, with_leftovers
 from ips_common.manifests import daemonset, job
 from ips_common.models.message import BatchMessage, Kick
@@ -94,15 +94,15 @@ def is_left_to_tracker(published: datetime | None, now: datetime) -> bool:
 
 
 def leave_to_tracker(message: BatchMessage, store: Store) -> None:
-    """Acknowledge a batch that cannot be created, or withdrawn, now.
+    """Have the tracker look after a batch that cannot be created, or withdrawn, now.
 
     The tracker sends open batches again by itself. That a task which is over may have Jobs again, made by an earlier
     delivery of this message, it has to be told.
+
+    Raises:
+        TemporaryError: it cannot be told now; deliver the message again.
     """
-    try:
-        store.transition(message.task_id, lambda task: with_leftovers(task, message.attempt))
-    except StoreUnavailable as error:
-        logger.warning("batch is left to the tracker, whom nobody told", extra={"error": str(error)})
+    store.transition(message.task_id, lambda task: with_leftovers(task, message.attempt))
 
 
 def _create(

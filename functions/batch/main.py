@@ -61,8 +61,8 @@ def _handle(delivery: Delivery) -> None:
     except TemporaryError as error:
         if not is_left_to_tracker(delivery.published, datetime.now(UTC)):
             raise
-        logger.warning("batch is left to the tracker, which sends it again", extra={"error": str(error)})
         leave_to_tracker(message, store())
+        logger.warning("batch is left to the tracker, which sends it again", extra={"error": str(error)})
 
 
 @functions_framework.http

@@ -10,7 +10,7 @@ import pytest
 from functions.batch.handler import OUTAGE, Outcome, create_batch, is_left_to_tracker, leave_to_tracker
 from ips_common.cancel import cancel
 from ips_common.cluster.door import Door
-from ips_common.errors import ClusterRefused, ClusterUnavailable, TaskNotFound
+from ips_common.errors import ClusterRefused, ClusterUnavailable, StoreUnavailable, TaskNotFound
 from ips_common.models.message import BatchMessage, Kick
 from ips_common.models.results import Reason
 from ips_common.models.task import Task, TaskStatus
@@ -101,11 +101,12 @@ def test_tracker_is_told_of_jobs_that_cannot_be_withdrawn_now(
     assert world.task(task.task_id).cleanup is marked
 
 
-def test_batch_is_left_to_the_tracker_though_the_store_is_away() -> None:
+def test_batch_is_delivered_again_while_the_tracker_cannot_be_told() -> None:
     world = World(nodes=2)
     task = world.create()
     world.store.down = True
-    leave_to_tracker(first(task), world.store)
+    with pytest.raises(StoreUnavailable):
+        leave_to_tracker(first(task), world.store)
 
 
 def test_task_cancelled_while_its_jobs_are_created_leaves_none() -> None:

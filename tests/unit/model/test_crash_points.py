@@ -324,3 +324,14 @@ def test_late_job_of_a_cancelled_task_goes_though_its_message_dies() -> None:
     world.kill(late)
     world.letters[-1].dead = True
     end(world)
+
+
+def test_late_job_of_a_cancelled_task_goes_though_the_store_is_away_for_minutes() -> None:
+    world = World(nodes=5, slots=1)
+    late = cleaned_up_before_its_last_job(world)
+    world.kubelets_work = False
+    world.break_for(300, ("store", "down", True))
+    world.pass_time(120)
+    world.advance(late)
+    world.run(1)
+    end(world)
