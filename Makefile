@@ -4,9 +4,8 @@ PY := .venv/bin/python
 # Python only looks for the project's packages in the repository itself.
 export PYTHONPATH := $(CURDIR)
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header
-COMPILE := $(LOCK) pyproject.toml
 
-.PHONY: help setup check test demo run golden bench chaos model infra-check monitoring-check package audit requirements clean
+.PHONY: help setup check test demo run golden bench chaos model infra-check monitoring-check package audit requirements locked clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -24,16 +23,15 @@ check: setup ## linters, types, import layers, lock files, audit
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	@mkdir -p .local/check && cp requirements.txt requirements-dev.txt .local/check/
-	@$(COMPILE) -o .local/check/requirements.txt >/dev/null
-	@$(COMPILE) --extra dev -o .local/check/requirements-dev.txt >/dev/null
-	@for file in requirements.txt requirements-dev.txt; do \
-		cmp -s $$file .local/check/$$file || { echo "$$file is not in step with pyproject.toml: make requirements" >&2; exit 1; }; \
+	@mkdir -p .local/check && cp requirements*.txt .local/check/
+	@$(MAKE) --no-print-directory locked INTO=.local/check/ >/dev/null
+	@for file in requirements*.txt; do \
+		cmp -s $$file .local/check/$$file || { echo "$$file is not in step with what it is made from: make requirements" >&2; exit 1; }; \
 	done
 	@$(PY) -m deploy.release audit
 
-test: setup ## unit, contract, golden and integration tests, with coverage; ARGS go to pytest
-	$(PY) -m pytest tests/unit tests/contract tests/golden tests/integration --cov --cov-report=term $(ARGS)
+test: setup ## every test but those of a real cluster, with coverage; ARGS go to pytest
+	$(PY) -m pytest tests --ignore=tests/cluster --ignore=tests/infra/applied --cov --cov-report=term $(ARGS)
 
 demo: setup ## a prewarm on a simulated cluster of 20 nodes, from start to finish
 	@$(PY) -m deploy.local demo
@@ -65,11 +63,13 @@ package: setup ## what is uploaded to Cloud Run functions, in dist, with its bil
 audit: setup ## known vulnerabilities of the locked packages; IPS_AUDIT=required where one has to be made
 	@$(PY) -m deploy.release audit
 
-requirements: setup ## lock the dependencies of pyproject.toml
-	$(COMPILE) -o requirements.txt >/dev/null
-	$(COMPILE) --extra dev -o requirements-dev.txt >/dev/null
-	$(LOCK) tests/infra/requirements.in -o requirements-infra.txt >/dev/null
-	$(LOCK) deploy/release/requirements.in -o requirements-release.txt >/dev/null
+requirements: setup locked ## lock the dependencies
+
+locked: setup
+	$(LOCK) pyproject.toml -o $(INTO)requirements.txt >/dev/null
+	$(LOCK) pyproject.toml --extra dev -o $(INTO)requirements-dev.txt >/dev/null
+	$(LOCK) tests/infra/requirements.in -o $(INTO)requirements-infra.txt >/dev/null
+	$(LOCK) deploy/release/requirements.in -o $(INTO)requirements-release.txt >/dev/null
 
 clean: ## remove everything that the other targets made
 	rm -rf .venv .local dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
