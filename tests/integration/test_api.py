@@ -91,7 +91,7 @@ def problem(answer: Answer, status: int, code: str) -> dict[str, Any]:
     return document
 
 
-def test_a_task_from_the_request_to_every_nodes_result(api: Api) -> None:
+def test_a_task_from_the_request_to_every_nodes_result(api: Api, stack: Stack) -> None:
     image = "registry.example/shop/api:2.0.0"
     created = api.post({"images": [image], "batchSize": 5, "skipPresent": False}, **{"X-Request-Id": "walk-through-1"})
     assert created.status == 201
@@ -109,6 +109,11 @@ def test_a_task_from_the_request_to_every_nodes_result(api: Api) -> None:
     assert len({node["nodeName"] for node in nodes}) == len(nodes) == 20
     assert {node["status"] for node in nodes} == {"succeeded"}
     assert all(node["images"][0]["digest"] for node in nodes)
+
+    for function in ("api", "batch", "tracker"):
+        entries = [json.loads(line) for line in stack.logs(function).splitlines() if task["taskId"] in line]
+        told = [entry["logging.googleapis.com/labels"] for entry in entries if "httpRequest" not in entry]
+        assert {(labels["taskId"], labels["requestId"]) for labels in told} == {(task["taskId"], "walk-through-1")}
 
 
 def test_a_gate_that_can_no_longer_open_says_so_at_once(api: Api) -> None:
