@@ -14,6 +14,12 @@ from tests.model.cluster import TimedCluster
 IMAGES = ("nginx:1.27", "redis:7", "registry.example/app:1")
 MAKING = ("create_job", "create_daemonset", "create_job", "create_daemonset", "task", "report", "publish kick")
 """Calls before which a batch may be overtaken."""
+POINTS = {
+    "batch": MAKING,
+    "notify": ("post", "save", "post", "save", "task"),
+    "release": ("create_task", "start", "task", "queue"),
+}
+"""Calls at which each kind of message is best interrupted."""
 TELLING = (
     *("task", "save", "start", "shards", "report", "acquire_lease", "open_tasks"),
     *("publish batch", "publish kick", "publish notify", "post"),

@@ -24,6 +24,8 @@ class TimedCluster(MemoryCluster):
         """What there ever was a Job for, or a DaemonSet."""
         self.pulled: set[tuple[str, int, str, str]] = set()
         """(task, attempt, node, image) that a kubelet really pulled."""
+        self.failed: set[Key] = set()
+        """Whose Jobs were evicted or ran into their deadline."""
         self.forbids = ""
         """What the API server answers to the creation of Jobs, if it forbids that."""
         self.cursed: set[str] = set()
@@ -203,11 +205,13 @@ class TimedCluster(MemoryCluster):
 
     def _evict(self, work: _Work) -> None:
         if work.pod:
+            self.failed.add(work.job.key)
             work.pod = evicted(work.pod)
             self._tell(work.pod)
             self._set_job(work, finished="Failed", reason="BackoffLimitExceeded", message="reached its limit")
 
     def _expire(self, work: _Work) -> None:
+        self.failed.add(work.job.key)
         if work.pod:
             self._tell(Gone("Pod", work.job.key, work.pod.name))
             work.pod = None

@@ -19,6 +19,7 @@ from tests.model.choice import (
     DIGESTS,
     IMAGES,
     MAKING,
+    POINTS,
     TELLING,
     calls,
     faults,
@@ -203,6 +204,16 @@ class Machine(RuleBasedStateMachine):
 
     def _batches(self) -> list[tuple[Letter, BatchMessage]]:
         return [(each, each.message) for each in self.world.letters if isinstance(each.message, BatchMessage)]
+
+    @precondition(lambda self: self._telling())
+    @rule(number=numbers, what=numbers, fault=faults)
+    def deliver_badly(self, number: int, what: int, fault: Fault) -> None:
+        letter = pick(self._telling(), number)
+        if instance := self.world.deliver(letter):
+            self.world.advance(instance, FOREVER, fault, pick(POINTS[letter.message.kind], what))
+
+    def _telling(self) -> list[Letter]:
+        return [letter for letter in self.world.letters if letter.message.kind in POINTS and not letter.dead]
 
     @precondition(lambda self: self.world.letters)
     @rule(number=numbers)

@@ -132,11 +132,6 @@ BUGS = {
     "what is seen while the store is away is forgotten": Bug(
         "functions/tracker/run.py", "                self._parked.append(event)\n", ""
     ),
-    "a Job that vanished is still believed in": Bug(
-        "functions/tracker/board.py",
-        '            if observation.kind == "Job":\n',
-        '            if observation.kind == "":\n',
-    ),
     "Jobs are deleted before the task counts as cancelled": Bug(
         "ips_common/cancel.py",
         "    task = store.transition(task_id, lambda task: cancelled(task, now)).task\n",

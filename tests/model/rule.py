@@ -23,6 +23,9 @@ WITHOUT_JOB = {Reason.JOB_CREATE_FAILED, Reason.REFUSED_BY_ADMISSION, Reason.NOT
 WITHOUT_SET = WITHOUT_JOB | {Reason.NODE_GONE, Reason.NODE_NOT_READY}
 """Reasons that need no DaemonSet to have existed: it makes no pods for lost nodes, so they are looked at themselves."""
 
+OF_FAILED_JOBS = ("Evicted", "active longer")
+"""What is said of Jobs that failed, and of no others."""
+
 
 def broken(before: Task | None, task: Task, shards: Sequence[Shard]) -> list[str]:
     """Return what is wrong with a task as it was just written."""
@@ -129,24 +132,34 @@ def _broken_end(task: Task, counted: Sequence[NodeState]) -> list[str]:
 
 
 def untrue(
-    task: Task, shards: Sequence[Shard], tried: AbstractSet[Key], pulled: AbstractSet[tuple[str, int, str, str]]
+    task: Task,
+    shards: Sequence[Shard],
+    tried: AbstractSet[Key],
+    failed: AbstractSet[Key],
+    pulled: AbstractSet[tuple[str, int, str, str]],
 ) -> list[str]:
     """Return results that have nothing to do with what went on in the cluster."""
     wrong = []
     had_job = {(key.attempt, key.node) for key in tried if key.task_id == task.task_id}
+    lost_job = {(key.attempt, key.node) for key in failed if key.task_id == task.task_id}
     for shard in shards:
         for state in shard.nodes:
             if state.result is None or state.result.status is NodeStatus.SKIPPED:
                 continue
+            place = (shard.attempt, state.name)
             for image in state.result.images:
-                if image.pulled and (task.task_id, shard.attempt, state.name, image.image) not in pulled:
-                    wrong.append(f"{state.name} never pulled {image.image} in attempt {shard.attempt}")
-                if (
-                    image.problem
-                    and image.problem.reason not in (WITHOUT_SET if task.is_daemonset else WITHOUT_JOB)
-                    and (shard.attempt, state.name) not in had_job
-                ):
-                    wrong.append(f"{state.name}: {image.problem.reason} without a Job in attempt {shard.attempt}")
+                problem = image.problem
+                if problem is None:
+                    if (task.task_id, shard.attempt, state.name, image.image) not in pulled:
+                        wrong.append(f"{state.name} never pulled {image.image} in attempt {shard.attempt}")
+                    continue
+                needless = WITHOUT_SET if task.is_daemonset else WITHOUT_JOB
+                if problem.reason not in needless and place not in had_job:
+                    wrong.append(f"{state.name}: {problem.reason} without a Job in attempt {shard.attempt}")
+                if problem.message.startswith(OF_FAILED_JOBS) and not task.is_daemonset and place not in lost_job:
+                    wrong.append(
+                        f"{state.name}: {problem.reason} though its Job of attempt {shard.attempt} did not fail"
+                    )
     return wrong
 
 

@@ -49,7 +49,8 @@ class Warden:
             changed = True
             shards = [item.shard for _, item in sorted(self._store._data.shards.get(task_id, {}).items())]
             faults = broken(self._known.get(task_id), stored.task, shards)
-            faults += untrue(stored.task, shards, self._cluster.tried, self._cluster.pulled)
+            seen = self._cluster
+            faults += untrue(stored.task, shards, seen.tried, seen.failed, seen.pulled)
             self.wrong += [f"{who} wrote {task_id}: {fault}" for fault in faults]
             self._versions[task_id], self._known[task_id] = stored.version, stored.task
         if changed:
