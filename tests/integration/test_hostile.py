@@ -267,7 +267,7 @@ def test_nothing_of_all_this_broke_anything(land: Land) -> None:
         assert "Traceback" not in logs
         assert "started again" not in logs
         assert '"severity": "CRITICAL"' not in logs
-    assert land.send("api", b"", path="/ready", method="GET") == 200
+    until(lambda: land.send("api", b"", path="/ready", method="GET") == 200, "the API is ready")
 
 
 def _envelope(message: str) -> bytes:
