@@ -1,6 +1,7 @@
 """What the explorer may choose from: what callers ask for, and what goes wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from ips_common.models.image import parse_image
 from ips_common.observe import ContainerSeen
 from tests.model.actor import FOREVER, Fault
 from tests.model.cluster import TimedCluster
+
+T = TypeVar("T")
 
 IMAGES = ("nginx:1.27", "redis:7", "registry.example/app:1")
 MAKING = ("create_job", "create_daemonset", "create_job", "create_daemonset", "task", "report", "publish kick")
@@ -24,6 +27,7 @@ TELLING = (
     *("task", "save", "start", "shards", "report", "acquire_lease", "open_tasks"),
     *("publish batch", "publish kick", "publish notify", "post"),
     *("create_job", "create_daemonset", "delete_jobs", "delete_daemonsets", "delete_named_jobs", "watch", "nodes"),
+    *("delete_jobs", "delete_daemonsets", "delete_daemonsets"),
 )
 """Calls before which it matters most that an instance dies, or others come first."""
 FULL = frozenset(parse_image(image).canonical for image in IMAGES)
@@ -106,3 +110,8 @@ receivers: dict[str, tuple[str, str, object]] = {
     "away": ("postman", "away", True),
     "weary": ("postman", "weary", True),
 }
+
+
+def pick(things: Sequence[T], number: int) -> T:
+    """Return one of `things`, whatever the number."""
+    return things[number % len(things)]

@@ -1,8 +1,7 @@
 """The explorer: hypothesis chooses what happens next, and makes what goes wrong short."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,6 +26,7 @@ from tests.model.choice import (
     node_troubles,
     numbers,
     outages,
+    pick,
     receivers,
     shapes,
     skews,
@@ -38,18 +38,11 @@ from tests.model.instance import Instance
 from tests.model.letter import Announcement, Letter, copy_of
 from tests.model.world import World
 
-T = TypeVar("T")
-
 MOST_TASKS = 4
 MOST_TRACKERS = 3
 
 explored: Counter[str] = Counter()
 """Examples, steps and calls of the outside world so far."""
-
-
-def pick(things: Sequence[T], number: int) -> T:
-    """Return one of `things`, whatever the number."""
-    return things[number % len(things)]
 
 
 class Machine(RuleBasedStateMachine):
@@ -103,9 +96,17 @@ class Machine(RuleBasedStateMachine):
         self.world.advance(self.world.cancel(pick(self._task_ids(), number), skew=skew), calls)
 
     @precondition(lambda self: self.world.tasks())
-    @rule(number=numbers, skew=skews, what=st.sampled_from(["save", "delete_jobs", "delete_daemonsets"]))
-    def cancel_and_hang(self, number: int, skew: float, what: str) -> None:
-        self._hang(self.world.cancel(pick(self._task_ids(), number), skew=skew), what)
+    @rule(number=numbers, what=st.sampled_from(["save", "delete_jobs", "delete_daemonsets"]), returns=st.booleans())
+    def cancel_and_hang(self, number: int, what: str, returns: bool) -> None:  # noqa: FBT001 - drawn
+        """Let a cancelling hang, and a batch come between."""
+        cancelling = self.world.cancel(pick(self._task_ids(), number))
+        self._hang(cancelling, what)
+        if batches := self._batches():
+            between = self.world.deliver(pick(batches, number)[0])
+            assert between
+            self.world.advance(between)
+        if returns:
+            self.world.advance(cancelling)
 
     # --- instances
 
@@ -174,6 +175,7 @@ class Machine(RuleBasedStateMachine):
         cancel=st.booleans(),
         seconds=st.sampled_from([0.0, 3.0, 15.0, 70.0, 200.0]),
         returns=st.booleans(),
+        kubelets=st.booleans(),
     )
     def overtake(
         self,
@@ -184,6 +186,7 @@ class Machine(RuleBasedStateMachine):
         cancel: bool,  # noqa: FBT001 - drawn
         seconds: float,
         returns: bool,  # noqa: FBT001 - drawn
+        kubelets: bool,  # noqa: FBT001 - drawn
     ) -> None:
         """Let a batch hang, of a new task if there is no other, everything else go on, and then perhaps the batch."""
         if not self._batches():
@@ -197,6 +200,7 @@ class Machine(RuleBasedStateMachine):
         self._hang(instance, what)
         if cancel:
             self.world.advance(self.world.cancel(message.task_id))
+        self.world.kubelets_work = kubelets
         if seconds:
             self.world.run(seconds)
         if returns:
