@@ -42,6 +42,8 @@ class Board:
     def __init__(self, stored: StoredTask, shards: Iterable[StoredShard], patience: Patience) -> None:
         self.stored = stored
         self.check_reports = False
+        self.rests_until: datetime | None = None
+        """When to try again, after something was away."""
         self.roll = Roll()
         self.patience = patience.of_daemonset() if stored.task.is_daemonset else patience
         self._shards = {item.shard.index: item for item in shards}
@@ -72,6 +74,7 @@ class Board:
     def recall(self, earlier: "Board") -> None:
         """Take over what an earlier board of the same attempt knew."""
         self.roll = earlier.roll
+        self.rests_until = earlier.rests_until
         for name, sight in earlier.sights().items():
             if name in self._nodes:
                 self._nodes[name].sight = sight

@@ -130,7 +130,7 @@ BUGS = {
         "ips_common/planning.py", "digests[image.image][image.digest] -= 1", "pass"
     ),
     "what is seen while the store is away is forgotten": Bug(
-        "functions/tracker/run.py", "                self._parked.append(event)\n", ""
+        "functions/tracker/run.py", "            self._parked.append(event)\n", ""
     ),
     "Jobs are deleted before the task counts as cancelled": Bug(
         "ips_common/cancel.py",
@@ -215,8 +215,8 @@ BUGS = {
     "strays are never deleted": Bug("functions/tracker/strays.py", "            cluster.delete_named_jobs(due)\n", ""),
     "the tracker goes while strays wait": Bug(
         "functions/tracker/run.py",
-        "self._open_elsewhere or self._kicked or self._strays.waiting",
-        "self._open_elsewhere or self._kicked",
+        "self._roster.open_elsewhere or self._kicked or self._roster.strays.waiting",
+        "self._roster.open_elsewhere or self._kicked",
     ),
     "shards of batches that open are not loaded": Bug(
         "functions/tracker/progress.py",
@@ -224,7 +224,7 @@ BUGS = {
         "loaded = ports.store.shards(task.task_id, board.missing_shards(task)[1:])",
     ),
     "an expired wait for a retry is forgotten": Bug(
-        "functions/tracker/run.py",
+        "functions/tracker/roster.py",
         "return task.not_before is None or task.not_before <= now",
         "return task.not_before is None",
     ),
