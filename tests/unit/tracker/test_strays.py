@@ -3,8 +3,9 @@
 from dataclasses import replace
 from functools import partial
 
+from functions.tracker.strays import Strays
 from ips_common.models.task import TaskStatus
-from tests.unit.world import World
+from tests.unit.world import START, World
 
 
 def finished_beside_a_running_one() -> tuple[World, str]:
@@ -43,3 +44,14 @@ def test_tracker_stays_for_a_job_that_may_have_to_be_deleted() -> None:
     world.at(60, partial(world.cluster.expire, "node-0", None))
     world.track()
     assert name not in world.cluster.jobs
+
+
+def test_job_of_a_cancelled_task_goes_at_once() -> None:
+    world, name = finished_beside_a_running_one()
+    running = replace(world.cluster._work[name].job, finished="", reason="", message="")
+    strays = Strays("default", world.clusters)
+    strays.remember(running.key.task_id, TaskStatus.CANCELLED)
+    strays.see(running, START)
+    strays.sweep(START)
+    assert name not in world.cluster.jobs
+    assert not strays.waiting
