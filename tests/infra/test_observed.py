@@ -50,7 +50,8 @@ def entry(status: TaskStatus) -> dict[str, object]:
     handler.setFormatter(JsonFormatter("acme", "tracker"))
     logger = logging.getLogger("ips_common.finishing")
     logger.addHandler(handler)
-    level, logger.level = logger.level, logging.INFO
+    level = logger.level
+    logger.setLevel(logging.INFO)
     try:
         spec = TaskSpec.model_validate({"images": ["nginx:1.27"]})
         log_end(finish(Task(task_id="task-1", spec=spec, created_at=NOW), status, NOW), NOW)
