@@ -31,7 +31,7 @@ check: setup ## linters, types, import layers, lock files, audit
 	@$(PY) -m deploy.release audit
 
 test: setup ## every test but those of a real cluster, with coverage; ARGS go to pytest
-	$(PY) -m pytest tests --ignore=tests/cluster --ignore=tests/infra/applied --cov --cov-report=term $(ARGS)
+	@$(PY) -m tests $(ARGS)
 
 demo: setup ## a prewarm on a simulated cluster of 20 nodes, from start to finish
 	@$(PY) -m deploy.local demo
