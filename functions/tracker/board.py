@@ -44,6 +44,8 @@ class Board:
         self.check_reports = False
         self.rests_until: datetime | None = None
         """When to try again, after something was away."""
+        self.trouble: str | None = None
+        """What was away then."""
         self.roll = Roll()
         self.patience = patience.of_daemonset() if stored.task.is_daemonset else patience
         self._shards = {item.shard.index: item for item in shards}
@@ -74,7 +76,7 @@ class Board:
     def recall(self, earlier: "Board") -> None:
         """Take over what an earlier board of the same attempt knew."""
         self.roll = earlier.roll
-        self.rests_until = earlier.rests_until
+        self.rests_until, self.trouble = earlier.rests_until, earlier.trouble
         for name, sight in earlier.sights().items():
             if name in self._nodes:
                 self._nodes[name].sight = sight

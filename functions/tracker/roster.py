@@ -11,7 +11,8 @@ from functions.tracker.ports import Ports
 from functions.tracker.strays import Strays
 from ips_common import logs
 from ips_common.errors import ClusterUnavailable, IPSError, StaleVersion, TaskNotFound, UnreadableDocument
-from ips_common.launch import launch
+from ips_common.finishing import log_end
+from ips_common.launch import announce, launch
 from ips_common.models.task import PendingReason, Task, TaskStatus
 from ips_common.planning import fail
 from ips_common.ports.store import StoredTask
@@ -118,19 +119,45 @@ class Roster:
             # What is seen of a task that waits is of an attempt that is over: one look until the next beat will do.
             self._waiting.add(task_id)
 
+    def give_up(self, stored: StoredTask, words: str) -> StoredTask:
+        """Fail a task whose nodes cannot be read: it would hold its slot, or its place in the queue, for ever.
+
+        Returns:
+            The task as it stands; if somebody else wrote it meanwhile, as it was: it is looked at again.
+        """
+        now = self._ports.clock()
+        logger.error("task cannot be tracked", extra={"error": words})
+        failed = fail(stored.task, words, now).model_copy(update={"cleanup": True})
+        try:
+            ended = self._ports.store.save(stored, failed)[0]
+        except StaleVersion:
+            return stored
+        log_end(ended.task, now)
+        announce(self._ports.bus, ended.task)
+        return ended
+
     def _review(self, stored: StoredTask) -> None:
         """Bring what the tracker does about a task in line with what is stored."""
         task = stored.task
         with logs.bind(taskId=task.task_id, requestId=task.request_id):
-            if task.cleanup and task.status is not TaskStatus.RUNNING and not self._away:
-                stored = self._clean(stored)
-            stored = send_overdue(stored, self._ports)
-            if self._may_start(stored.task):
-                stored = self._launch(stored)
-            if stored.task.status is TaskStatus.RUNNING:
-                stored = self._put_up(stored)
+            try:
+                stored = self._move(stored)
+            except UnreadableDocument as error:
+                logger.error("task left out", extra={"error": str(error)})  # noqa: TRY400 - no bug of ours
+                self.forget(task.task_id)
+                return
             if stored.task.status is not TaskStatus.RUNNING:
-                self.forget(stored.task.task_id)
+                self.forget(task.task_id)
+
+    def _move(self, stored: StoredTask) -> StoredTask:
+        """Do what is due about a task."""
+        task = stored.task
+        if task.cleanup and task.status is not TaskStatus.RUNNING and not self._away:
+            stored = self._clean(stored)
+        stored = send_overdue(stored, self._ports)
+        if self._may_start(stored.task):
+            stored = self._launch(stored)
+        return self._put_up(stored) if stored.task.status is TaskStatus.RUNNING else stored
 
     def _may_start(self, task: Task) -> bool:
         now = self._ports.clock()
@@ -148,7 +175,10 @@ class Roster:
 
     def _launch(self, stored: StoredTask) -> StoredTask:
         ports = self._ports
-        started = launch(stored, store=ports.store, bus=ports.bus, clusters=ports.clusters, now=ports.clock())
+        try:
+            started = launch(stored, store=ports.store, bus=ports.bus, clusters=ports.clusters, now=ports.clock())
+        except UnreadableDocument as error:
+            return self.give_up(stored, str(error))
         if started.task.status is TaskStatus.RUNNING:
             logger.info("task started", extra={"attempt": started.task.attempt})
         # One that does not answer one of them does not answer the others either: they try it at the next beat.
@@ -179,22 +209,13 @@ class Roster:
         try:
             shards = self._ports.store.shards(task.task_id, [(task.attempt, index) for index in places])
         except UnreadableDocument as error:
-            return self._give_up(stored, str(error))
+            return self.give_up(stored, str(error))
         board = Board(stored, shards, self._patience)
         if old and old.task.attempt == task.attempt:
             board.recall(old)
         board.check_reports = True
         self.boards[task.task_id] = board
         return stored
-
-    def _give_up(self, stored: StoredTask, words: str) -> StoredTask:
-        """Fail a task whose nodes cannot be read: it would hold its slot for ever."""
-        logger.error("task cannot be tracked", extra={"error": words})
-        failed = fail(stored.task, words, self._ports.clock()).model_copy(update={"cleanup": True})
-        try:
-            return self._ports.store.save(stored, failed)[0]
-        except StaleVersion:
-            return self._ports.store.task(stored.task.task_id)
 
     def _clean(self, stored: StoredTask) -> StoredTask:
         """Delete the Jobs that a task, or its attempt, leaves behind."""

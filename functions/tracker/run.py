@@ -14,7 +14,7 @@ from functions.tracker.ports import Pace, Ports
 from functions.tracker.progress import work
 from functions.tracker.roster import Roster
 from ips_common import logs
-from ips_common.errors import IPSError, StaleVersion, TemporaryError
+from ips_common.errors import IPSError, StaleVersion, TemporaryError, UnreadableDocument
 from ips_common.models.task import TaskStatus
 from ips_common.observe import Observation
 from ips_common.ports.cluster import Cluster, Lost, Synced, Watch, WatchEvent
@@ -203,8 +203,7 @@ class ClusterRun:
 
     def _work(self, board: Board, cluster: Cluster | None) -> None:
         task = board.task
-        rested = board.rests_until
-        if cluster is None or (rested and self._ports.clock() < rested):
+        if cluster is None or (board.rests_until and self._ports.clock() < board.rests_until):
             return
         with logs.bind(taskId=task.task_id, requestId=task.request_id):
             try:
@@ -213,16 +212,23 @@ class ClusterRun:
                 logger.info("task was changed by somebody else, reading it again")
                 self.wake(task.task_id)
                 return
+            except UnreadableDocument as error:
+                self._roster.give_up(board.stored, str(error))
+                self._put_down(board)
+                return
             except IPSError as error:
                 # An outage is told once a task, not once a second.
-                level = logging.DEBUG if rested else logging.WARNING
+                level = logging.DEBUG if board.trouble == str(error) else logging.WARNING
                 logger.log(level, "task cannot be moved on now, trying again", extra={"error": str(error)})
-                board.rests_until = self._ports.clock() + LONGEST_PAUSE
+                board.rests_until, board.trouble = self._ports.clock() + LONGEST_PAUSE, str(error)
                 return
-            board.rests_until = None
-            if rested:
+            if board.trouble:
                 logger.info("task moves on again")
+            board.rests_until = board.trouble = None
             if board.task.status is not TaskStatus.RUNNING:
-                # Its slot is free, so whoever waits for one may start; and it may have Jobs to delete.
-                self._roster.forget(task.task_id)
-                self._reload_at = self._ports.clock()
+                self._put_down(board)
+
+    def _put_down(self, board: Board) -> None:
+        # Its slot is free, so whoever waits for one may start; and it may have Jobs to delete.
+        self._roster.forget(board.task.task_id)
+        self._reload_at = self._ports.clock()
