@@ -17,6 +17,7 @@ idempotency key, and everything else may be asked twice. Exit codes are for scri
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import sys
@@ -34,10 +35,16 @@ LONGEST_GATE = 10.0
 LONGEST_PAUSE = 30.0
 """Seconds between two tries, whatever Retry-After says."""
 REQUEST_TIMEOUT = 60.0
+GRACE = 10.0
+"""Seconds an answer may come late: the gate waits until the time is up, and then has to be heard."""
 PATIENCE = 120.0
 """Seconds a request that is not about waiting is repeated for."""
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Statuses that another try may change; 500 is one, because Google's front end answers it for instances that died."""
+
+
+_BROKEN = (OSError, ValueError, http.client.HTTPException)
+"""What a connection that ends in the middle of an answer looks like."""
 
 
 class Failed(Exception):
@@ -103,8 +110,8 @@ class Service:
             problem, retry_after = "", 0.0
             try:
                 answer, retry_after = self._once(method, path, body, headers or {}, until)
-            except (OSError, ValueError) as error:
-                problem = str(getattr(error, "reason", error))
+            except _BROKEN as error:
+                problem = str(getattr(error, "reason", error)) or type(error).__name__
             else:
                 if answer.status not in PASSING:
                     return answer
@@ -123,7 +130,7 @@ class Service:
         data = None if body is None else json.dumps(body).encode()
         headers = {**self._headers, **headers, **({"Content-Type": "application/json"} if data else {})}
         request = urllib.request.Request(self._url + path, data=data, headers=headers, method=method)  # noqa: S310 - scheme checked
-        timeout = max(1.0, min(REQUEST_TIMEOUT, until - time.monotonic()))
+        timeout = min(REQUEST_TIMEOUT, max(0.0, until - time.monotonic()) + GRACE)
         try:
             with self._opener.open(request, timeout=timeout) as got:
                 return Answer(got.status, json.loads(got.read())), 0.0
@@ -131,12 +138,11 @@ class Service:
             with error:
                 try:
                     content = json.loads(error.read())
-                except ValueError:
+                except _BROKEN:
                     content = {}
                 after = error.headers.get("Retry-After", "")
-                return Answer(error.code, content if isinstance(content, dict) else {}), float(
-                    after.isdigit() and after
-                )
+                seconds = float(after) if after.isdigit() else 0.0
+                return Answer(error.code, content if isinstance(content, dict) else {}), seconds
 
 
 def _detail(answer: Answer) -> str:

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from threading import Thread
 
@@ -49,9 +49,15 @@ def run(arguments: Sequence[str], folder: Path) -> int:
     subprocess.run([*coverage, "report", combined], cwd=ROOT, check=True)
     for name, code in codes.items():
         _say(f"{name}: {'nothing selected' if code == NOTHING_FOUND else f'pytest ended with {code}'}")
-    if set(codes.values()) == {NOTHING_FOUND}:
-        return NOTHING_FOUND
-    return max(code for code in codes.values() if code != NOTHING_FOUND)
+    return verdict(codes.values())
+
+
+def verdict(codes: Collection[int]) -> int:
+    """Return the exit code of all groups from those of each; a negative one is the signal that ended a group."""
+    failed = [code for code in codes if code not in {0, NOTHING_FOUND}]
+    if failed:
+        return abs(failed[0])
+    return 0 if 0 in codes else NOTHING_FOUND
 
 
 def _start(name: str, arguments: Sequence[str], folder: Path) -> "subprocess.Popen[str]":

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -33,6 +34,8 @@ class Scripted:
     answers: list[tuple[int, Any, dict[str, str]]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     url: str = ""
+    hold_gates: bool = False
+    """Whether a gate is answered only after the seconds it was asked to wait, and a little more."""
 
     def answer(self, status: int, body: Any = None, **headers: str) -> None:
         self.answers.append((status, body, headers))
@@ -54,12 +57,16 @@ def service() -> Iterator[Scripted]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             scripted.asked.append(Asked(self.command, self.path, dict(self.headers), body))
+            if scripted.hold_gates:
+                asked_for = parse_qs(urlsplit(self.path).query)["waitSeconds"][0]
+                threading.Event().wait(float(asked_for) + 0.05)
             status, content, headers = scripted.answers[min(len(scripted.asked), len(scripted.answers)) - 1]
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(data)))
+            if "Content_Length" not in headers:
+                self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
@@ -126,6 +133,22 @@ def test_a_task_that_does_not_get_ready_in_time_is_told_apart_from_one_that_fail
     code, _, err = service.run("gate", "t-1", "--timeout", "0.2")
     assert code == 4
     assert "not ready in time" in err
+
+
+def test_an_answer_that_comes_as_the_time_is_up_is_heard(service: Scripted) -> None:
+    service.hold_gates = True
+    service.answer(202, GATE)
+    code, _, err = service.run("gate", "t-1", "--timeout", "1.3")
+    assert code == 4
+    assert "not ready in time" in err
+
+
+@pytest.mark.parametrize("status", [201, 503])
+def test_an_answer_that_breaks_off_is_asked_for_again(service: Scripted, status: int) -> None:
+    service.answer(status, b'{"taskId"', Content_Length="1000", Connection="close")
+    service.answer(201, {"taskId": "t-1"})
+    code, out, _ = service.run("prewarm", IMAGE, "--no-wait")
+    assert (code, out) == (0, "t-1\n")
 
 
 def test_a_service_that_never_answers_is_given_up(service: Scripted) -> None:
