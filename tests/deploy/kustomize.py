@@ -13,7 +13,7 @@ import yaml
 K8S = Path(__file__).parents[2] / "deploy" / "k8s"
 OVERLAYS = ("base", "overlays/gke", "overlays/autopilot", "overlays/in-cluster")
 IN_CLUSTER, AUTOPILOT = "overlays/in-cluster", "overlays/autopilot"
-COMPONENTS = ("google-federation", "google-key")
+COMPONENTS = ("google-federation", "google-key", "google-workload-identity")
 
 Object = dict[str, Any]
 

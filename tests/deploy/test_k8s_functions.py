@@ -1,6 +1,7 @@
 """The functions run as pods as the code, its configuration and the topology say."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from flask import Flask, request
 
+from deploy.k8s.bridge.bridge import load_routes
 from functions.api.app import create_app
 from functions.api.deps import Deps
 from ips_common.bus.memory import MemoryBus
@@ -19,11 +21,13 @@ from ips_common.topology import load_topology
 from tests.deploy.kustomize import (
     COMPONENTS,
     IN_CLUSTER,
+    K8S,
     build,
     container_of,
     deployments,
     environment,
     given,
+    named,
     of_kind,
     pod_of,
     with_component,
@@ -42,8 +46,21 @@ class TestFunctions:
             container = container_of(deployments()[name])
             assert container["args"] == [name]
             assert container["resources"]["limits"]["memory"] == f"{function.memory_mi_b}Mi"
-            assert environment(container)["THREADS"] == str(function.concurrency)
             assert environment(container)["IPS_FUNCTION"] == name
+
+    def test_the_api_takes_as_many_calls_at_a_time_as_the_topology_says(self) -> None:
+        assert environment(container_of(deployments()["api"]))["THREADS"] == str(TOPOLOGY.functions["api"].concurrency)
+
+    def test_slow_messages_leave_threads_for_probes(self) -> None:
+        """Even if one pod gets all that the bridges have in hand, and in a roll-out there are twice as many bridges."""
+        bridges = 2 * named(build(IN_CLUSTER), "Deployment", "bridge")["spec"]["replicas"]
+        posted: Counter[str] = Counter()
+        for route in load_routes(K8S / "bridge" / "routes.json"):
+            posted[route.url.removeprefix("http://")] += route.workers
+        assert posted.keys() == deployments().keys() - {"api"}
+        for name, workers in posted.items():
+            threads = environment(container_of(deployments()[name]))["THREADS"]
+            assert int(threads or 0) > workers * bridges, name
 
     def test_one_tracker_follows_another(self) -> None:
         tracker = deployments()["tracker"]

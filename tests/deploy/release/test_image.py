@@ -157,6 +157,21 @@ def test_another_version_than_the_label_says_is_not_built(commit: Path, python: 
     assert FINAL.labels()["org.opencontainers.image.version"] == "${VERSION}"
 
 
+@pytest.mark.parametrize(
+    "lost",
+    [*(f"functions/{path.parent.name}/main.py" for path in ROOT.glob("functions/*/main.py")), "ips_common/store"],
+)
+def test_nothing_is_built_of_what_a_builder_left_out(commit: Path, python: Path, tmp_path: Path, lost: str) -> None:
+    """Docker's classic builder does not go into excluded folders, and copies what little is left."""
+    left = tmp_path / "left"
+    shutil.copytree(
+        commit, left, ignore=lambda folder, names: [name for name in names if (Path(folder) / name) == commit / lost]
+    )
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        built(left, python, tmp_path / "root")
+    assert f"the builder left out {lost}" in refused.value.stderr
+
+
 def test_packages_are_installed_as_they_are_locked() -> None:
     (pip,) = [step.text.split() for step in BUILD.all("RUN") if " -m pip " in step.text]
     assert {"--require-hashes", "--only-binary=:all:", "--no-cache-dir"} <= set(pip)
