@@ -13,14 +13,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
-from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError
+from google.api_core.exceptions import BadRequest, DeadlineExceeded, Forbidden, GoogleAPICallError, NotFound
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.services.subscriber import SubscriberClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
@@ -31,11 +33,15 @@ from ips_common.wiring.configuration import configure
 logger = logging.getLogger("ips.bridge")
 
 _AWAY = (GoogleAPICallError, GoogleAuthError)
+_WRONG = (BadRequest, Forbidden, NotFound)
+"""What does not pass by itself: no such subscription, one that pushes, no right to it."""
 _PULL_SECONDS = 120.0  # Pub/Sub answers before that; to give up earlier might lose a message until its deadline
 _CALL_SECONDS = 10.0
 _LONGEST_PAUSE = 30.0
 _LAST_SECONDS = 20.0
 """How long messages in hand have once the process is to end."""
+_LAST_PULL_SECONDS = 2.0
+"""How long pulls have by then: where there are messages they are answered within that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +69,19 @@ def load_routes(path: Path) -> list[Route]:
 
 
 class Bridge:
-    """Workers that pull and post until they are stopped."""
+    """Workers that pull and post until they are stopped.
 
-    def __init__(self, project: str, routes: Sequence[Route], subscriber: SubscriberClient) -> None:
+    Args:
+        project: whose subscriptions they are.
+        routes: where messages go.
+        connect: makes a client. Pulls have one of their own, as to close it is the way to end them.
+    """
+
+    def __init__(self, project: str, routes: Sequence[Route], connect: Callable[[], SubscriberClient]) -> None:
         self._project = project
-        self._subscriber = subscriber
+        self._pulls = ExitStack()
+        self._pulling = self._pulls.enter_context(connect())
+        self._answering = connect()
         self._stop = threading.Event()
         self._broken = False
         self._in_hand: dict[str, str] = {}
@@ -88,15 +102,26 @@ class Bridge:
         """Take no more messages; any thread, or a signal, may call it."""
         self._stop.set()
 
-    def finish(self, seconds: float = _LAST_SECONDS) -> None:
-        """Give what is in hand some time, and give back what is not done by then, for others to take at once."""
-        waited = threading.Event()
-        for _ in range(int(seconds / 0.1)):
-            if not self._in_hand:
-                return
-            waited.wait(0.1)
+    def finish(self, seconds: float = _LAST_SECONDS, *, pull_seconds: float = _LAST_PULL_SECONDS) -> None:
+        """Give what is in hand some time, and give back what is not done by then, for others to take at once.
+
+        What a pull still brings is given back too: else nobody would get it until its deadline. So pulls are not broken
+        off at once, but only when they seem to wait for messages that there are none of.
+
+        Args:
+            seconds: how long this may take, but for giving back.
+            pull_seconds: how much of it pulls get.
+        """
+        end = time.monotonic() + seconds
+        self._wait_for_workers(min(end, time.monotonic() + pull_seconds))
+        self._pulls.close()
+        self._wait_for_workers(end)
         for ack_id, subscription in list(self._in_hand.items()):
             self._answer(subscription, ack_id, done=False)
+
+    def _wait_for_workers(self, end: float) -> None:
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _run(self, route: Route) -> None:
         try:
@@ -111,13 +136,15 @@ class Bridge:
         pause = 1.0
         while not self._stop.is_set():
             try:
-                pulled = self._subscriber.pull(
+                pulled = self._pulling.pull(
                     subscription=subscription, max_messages=1, retry=None, timeout=_PULL_SECONDS
                 ).received_messages
             except DeadlineExceeded:
                 continue
             except _AWAY as error:
-                logger.warning("Pub/Sub cannot be reached", extra={"error": str(error)})
+                if self._stop.is_set():
+                    return
+                _tell(subscription, error)
                 self._stop.wait(pause)
                 pause = min(_LONGEST_PAUSE, pause * 2)
                 continue
@@ -151,11 +178,11 @@ class Bridge:
     def _answer(self, subscription: str, ack_id: str, *, done: bool) -> None:
         try:
             if done:
-                self._subscriber.acknowledge(
+                self._answering.acknowledge(
                     subscription=subscription, ack_ids=[ack_id], retry=None, timeout=_CALL_SECONDS
                 )
             else:
-                self._subscriber.modify_ack_deadline(
+                self._answering.modify_ack_deadline(
                     subscription=subscription,
                     ack_ids=[ack_id],
                     ack_deadline_seconds=0,
@@ -164,6 +191,14 @@ class Bridge:
                 )
         except _AWAY as error:
             logger.warning("message will be delivered again", extra={"error": str(error)})
+
+
+def _tell(subscription: str, error: Exception) -> None:
+    said = {"subscription": subscription, "error": str(error)}
+    if isinstance(error, _WRONG):
+        logger.error("subscription cannot be pulled from", extra=said)
+    else:
+        logger.warning("Pub/Sub cannot be reached", extra=said)
 
 
 def push_of(subscription: str, received: ReceivedMessage) -> dict[str, Any]:
@@ -192,7 +227,7 @@ def subscriber_client() -> SubscriberClient:
 def main(arguments: Sequence[str]) -> int:
     """Work by the routes of a file until told to stop: `bridge.py ROUTES`."""
     settings = configure()
-    bridge = Bridge(settings.project, load_routes(Path(arguments[0])), subscriber_client())
+    bridge = Bridge(settings.project, load_routes(Path(arguments[0])), subscriber_client)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: bridge.stop())
     well = bridge.run()
