@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 
 from deploy.local.cluster import podsecurity
+from functions.batch.handler import create_batch
 from ips_common.config import Settings
+from ips_common.models.message import BatchMessage
+from ips_common.models.results import NodeResult
 from ips_common.models.task import TaskSpec
+from ips_common.sight import Sight
+from ips_common.verdict import Patience, judge_refusal
 from tests.deploy.kustomize import (
     AUTOPILOT,
     IN_CLUSTER,
+    K8S,
     OVERLAYS,
     Object,
     build,
@@ -24,6 +30,7 @@ from tests.deploy.kustomize import (
     of_kind,
     pod_of,
 )
+from tests.unit.world import JOBS, START, World
 
 ROOT = Path(__file__).parents[2]
 NODES = 5_000
@@ -97,6 +104,37 @@ class TestBounds:
     def test_pods_that_pull_have_no_network(self, overlay: str) -> None:
         policies = [obj for obj in of_kind(build(overlay), "NetworkPolicy") if obj["metadata"]["namespace"] == "ips"]
         assert [policy["spec"] for policy in policies] == [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]
+
+
+def test_what_is_said_of_the_quota_is_so() -> None:
+    world = World(nodes=1)
+    task = world.create()
+    world.cluster.quota = 0
+    create_batch(
+        BatchMessage(task_id=task.task_id, attempt=0, batch=1),
+        store=world.store,
+        bus=world.bus,
+        clusters=world.clusters,
+        settings=JOBS,
+        seconds_left=lambda: 30.0,
+    )
+    (report,) = world.store.reports(task.task_id, [(0, 1)])
+    (of_job,) = report.problems.values()
+    verdict = judge_refusal(["nginx:1"], Sight(), 'pods "x" is forbidden: exceeded quota: ips', Patience(), START)
+    assert isinstance(verdict, NodeResult)
+    (of_pod,) = (image.problem for image in verdict.images)
+    assert of_pod
+    guide, manifest = (ROOT / "docs" / "deployment.md", K8S / "base" / "bounds.yaml")
+    said = re.search(
+        r"Job is over it end as `(\w+)`, which a retry .*? pod is, as `(\w+)`", guide.read_text(), re.DOTALL
+    )
+    comment = re.match(
+        r"# .*? Job over the quota ends as (\w+) .*? pod .*? ends as (\w+)", manifest.read_text(), re.DOTALL
+    )
+    assert said
+    assert comment
+    assert said.groups() == comment.groups() == (of_job.reason, of_pod.reason)
+    assert (of_job.retryable, of_pod.retryable) == (True, False)
 
 
 def most(field: Any) -> int:
