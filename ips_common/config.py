@@ -114,6 +114,7 @@ class Settings(BaseSettings):
     job_ttl_seconds: int = Field(default=3600, ge=60, validation_alias="JOB_TTL_SECONDS")
     max_concurrent_tasks: int = Field(default=10, ge=1, le=1000, validation_alias="MAX_CONCURRENT_TASKS")
     max_pending_tasks: int = Field(default=1000, ge=1, validation_alias="IPS_MAX_PENDING_TASKS")
+    threads: int = Field(default=8, ge=1, validation_alias="THREADS")
     status_poll_interval: float = Field(default=5, ge=1, le=60, validation_alias="STATUS_POLL_INTERVAL")
     worker_image: str = Field(
         default="mirror.gcr.io/library/busybox:1.37.0-musl", min_length=1, validation_alias="WORKER_IMAGE"

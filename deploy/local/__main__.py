@@ -22,7 +22,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command of `arguments` and return its exit code."""
     options = _parser().parse_args(arguments)
     console = Console()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: shells have what they start in the background ignore it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         stack = Stack(

@@ -16,6 +16,7 @@ from functions.api.compression import compress
 from functions.api.deps import Deps
 from functions.api.endpoints import Endpoints
 from functions.api.identity import identify, remote_ip
+from functions.api.patience import within
 from functions.api.problems import MEDIA_TYPE, Problem, Refusal, invalid, problem_of
 from functions.api.route import Access, Answer, Call, Route
 from functions.api.table import table
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-Id"
 _MAX_DROPPED = 32 * 1024 * 1024  # bytes; Cloud Run takes no longer requests
+_DROP_SECONDS = 2.0
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NOBODY = Caller(name=None, may_write=False)
 
@@ -129,7 +131,8 @@ def _drop_input() -> None:
     # Clients that send everything before they read would not see an answer that comes earlier. What was not read is
     # thrown away in small pieces here, because functions-framework would read it into memory, however much it is.
     unread, left = request.environ["wsgi.input"], _MAX_DROPPED
-    with suppress(Exception):  # the caller is gone, or sends what is no body; the server has errors of its own for it
+    # Of a caller that is gone, or sends what is no body, the server has errors of its own.
+    with suppress(Exception), within(_DROP_SECONDS, request.environ):
         while left > 0 and (piece := unread.read(min(left, 65536))):
             left -= len(piece)
     request.environ["wsgi.input"] = BytesIO()

@@ -9,10 +9,13 @@ from typing import Any
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from functions.api.patience import within
 from functions.api.problems import Problem, Refusal
 
 MAX_BODY = 1024 * 1024
 """Longest body, in bytes."""
+BODY_SECONDS = 20.0
+"""How long a body may take to arrive."""
 
 _BROKEN = Problem(400, "broken-body", "the body ended early or is not framed as HTTP demands")
 
@@ -32,7 +35,8 @@ def read_object(request: Request) -> JsonObject:
     # A body without a length is cut at the limit in silence, so the limit is one byte more than may be.
     request.max_content_length = MAX_BODY + 1
     try:
-        raw = request.get_data(cache=False)
+        with within(BODY_SECONDS, request.environ):
+            raw = request.get_data(cache=False)
     except Exception as error:
         # Every server has errors of its own for chunks that are none.
         raise Refusal(_BROKEN) from error

@@ -53,6 +53,8 @@ class Deps:
     """Seconds between two looks at a task that callers wait for."""
     gate_max_wait: float = 50.0
     """Seconds one call waits at most: the function's own time ends at 60."""
+    gate_max_waiters: int = 32
+    """Callers that wait at once; more are answered at once, so that waiting never uses up an instance's threads."""
     draining: Callable[[], bool] = draining
     """Whether the process is to end soon."""
     ready_timeout: float = 1.8

@@ -44,7 +44,11 @@ class Endpoints:
         self._metrics = metrics
         self._readiness = Readiness.of(deps.store, deps.bus, deps.clusters, deps.ready_timeout)
         self._gate = GatePoller(
-            deps.store, interval=deps.gate_interval, max_wait=deps.gate_max_wait, draining=deps.draining
+            deps.store,
+            interval=deps.gate_interval,
+            max_wait=deps.gate_max_wait,
+            max_waiters=deps.gate_max_waiters,
+            draining=deps.draining,
         )
         self._document: bytes | None = None
         self.routes: tuple[Route, ...] = ()

@@ -12,9 +12,6 @@ from ips_common.models.task import Task
 from ips_common.models.view import View
 from ips_common.ports.store import Store
 
-MAX_WAITERS = 32
-"""Calls that wait at once; more are answered at once, so that waiting never uses up the threads of an instance."""
-
 _ROUNDING = 1e-9
 
 
@@ -99,7 +96,7 @@ class GatePoller:
         *,
         interval: float,
         max_wait: float,
-        max_waiters: int = MAX_WAITERS,
+        max_waiters: int = 32,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store

@@ -27,6 +27,7 @@ def _app() -> flask.Flask:
             bus=bus(),
             clusters=BoundedClusters(clusters()),
             max_pending_tasks=settings.max_pending_tasks,
+            gate_max_waiters=max(1, settings.threads // 2),
             authenticate=authenticator(settings),
             allowed_images=AllowedImages(settings.allowed_images),
             webhook_rules=AddressRules(settings.webhook_allowed_hosts, settings.webhook_allowed_networks),

@@ -1,8 +1,8 @@
 """Query parameters and headers that routes take, as models: checked by them, documented from them."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from ips_common.models.base import Model
 from ips_common.models.task import ClusterName, TaskStatus
@@ -27,6 +27,14 @@ class CreateQuery(Query):
     dry_run: bool = False
     """Only return the plan: nodes, batches, exclusions. Nothing is stored."""
 
+    @field_validator("dry_run", mode="before")
+    @classmethod
+    def _no_other_words(cls, value: object) -> object:
+        # What looks like yes to one reader, and like no to another, would create a task or not.
+        if value not in {"true", "false"}:
+            raise ValueError("must be true or false")
+        return value
+
 
 class TasksQuery(Query):
     """Which tasks to list."""
@@ -42,11 +50,12 @@ class TasksQuery(Query):
     page_token: str | None = Field(default=None, max_length=1000)
     """`nextPageToken` of the page before, with the same filter."""
 
-    @model_validator(mode="after")
-    def _one_way_to_page(self) -> Self:
-        if self.page_token and self.offset:
+    @field_validator("page_token")
+    @classmethod
+    def _one_way_to_page(cls, token: str | None, info: ValidationInfo) -> str | None:
+        if token and info.data.get("offset"):
             raise ValueError("give either offset or pageToken")
-        return self
+        return token
 
 
 class NodesQuery(Query):

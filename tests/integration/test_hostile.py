@@ -189,6 +189,9 @@ def test_requests_that_never_end_keep_nobody_else_waiting(land: Land) -> None:
             connection = cleanup.enter_context(land.connect())
             head = f"POST {TASKS} HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n"
             connection.sendall(head.encode() + (b"Content-Length: 500\r\n\r\n{" if number % 2 else b"X-Slow: "))
+        for _ in range(60):  # more than the function has threads
+            connection = cleanup.enter_context(land.connect())
+            connection.sendall(head.encode() + b"Content-Length: 999999999\r\n\r\nx")
         began = time.monotonic()
         assert land.send("api", b"", path="/health", method="GET") == 200
         assert land.send("api", b"{}", {"X-API-Key": KEY}, TASKS) == 422

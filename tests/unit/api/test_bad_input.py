@@ -110,6 +110,12 @@ def test_a_wrong_field_is_named_with_what_to_do(api: Api, body: dict[str, Any], 
     assert api.get(TASKS).get_json()["total"] == 0
 
 
+@pytest.mark.parametrize("value", ["True", "1", "yes", "0", "no"])
+def test_a_dry_run_is_asked_for_in_one_way(api: Api, value: str) -> None:
+    assert set(fields(problem(api.post(query=f"?dryRun={value}"), 422, "invalid-request"))) == {"dryRun"}
+    assert api.get(TASKS).get_json()["total"] == 0
+
+
 def test_everything_wrong_is_named_at_once(api: Api) -> None:
     body = {"images": ["x", "??"], "priority": 0, "cluster": "nowhere", "foo": 1}
 
