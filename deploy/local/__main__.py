@@ -16,6 +16,7 @@ from deploy.local.stack import Stack
 from deploy.local.target import NAMESPACE
 
 _PORT = ("IPS_", "_PORT")
+MOST_NODES = 20_000
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,13 +28,13 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, signal.default_int_handler)
     try:
         stack = Stack(
-            nodes=options.nodes,
-            scenario=options.scenario,
-            kubeconfig=options.kubeconfig,
+            nodes=(nodes := _nodes(options.nodes)),
+            scenario=_file("IPS_SCENARIO", options.scenario),
+            kubeconfig=_file("IPS_KUBECONFIG", options.kubeconfig),
             ports=_ports(),
             reporter=reporter(console),
         )
-        return demo(stack, console, options.nodes) if options.command == "demo" else _run(stack, console)
+        return demo(stack, console, nodes) if options.command == "demo" else _run(stack, console)
     except StackError as error:
         Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
         return 1
@@ -65,25 +66,27 @@ def _run(stack: Stack, console: Console) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
     parser.add_argument("command", choices=["run", "demo"])
+    environ = os.environ
+    parser.add_argument("--nodes", default=environ.get("IPS_NODES", "20"), help="of the simulated cluster (IPS_NODES)")
     parser.add_argument(
-        "--nodes", type=int, default=os.environ.get("IPS_NODES", "20"), help="of the simulated cluster (IPS_NODES)"
+        "--scenario", default=environ.get("IPS_SCENARIO"), help="for the simulated cluster (IPS_SCENARIO)"
     )
-    parser.add_argument(
-        "--scenario",
-        type=_file,
-        default=os.environ.get("IPS_SCENARIO"),
-        help="for the simulated cluster (IPS_SCENARIO)",
-    )
-    parser.add_argument(
-        "--kubeconfig", type=_file, default=os.environ.get("IPS_KUBECONFIG"), help="a real cluster (IPS_KUBECONFIG)"
-    )
+    parser.add_argument("--kubeconfig", default=environ.get("IPS_KUBECONFIG"), help="a real cluster (IPS_KUBECONFIG)")
     return parser
 
 
-def _file(text: str) -> Path:
+def _nodes(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= MOST_NODES:
+        raise StackError(f"IPS_NODES={text} is no number of nodes; give one from 1 to {MOST_NODES}")
+    return int(text)
+
+
+def _file(variable: str, text: str | None) -> Path | None:
+    if not text:
+        return None
     path = Path(text).expanduser()
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"there is no file {path}")
+        raise StackError(f"{variable}={text}: there is no such file; give one, or leave it out")
     return path
 
 

@@ -328,6 +328,18 @@ def test_a_port_that_is_none_is_one_clear_line(command: Callable[..., Command]) 
     assert told == "error: IPS_API_PORT=eighty is not a port; give a number from 1 to 65535"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("IPS_NODES", "0"), ("IPS_NODES", "many"), ("IPS_KUBECONFIG", "/nonexistent"), ("IPS_SCENARIO", "/nonexistent")],
+)
+def test_a_setting_that_makes_no_sense_is_one_clear_line(
+    command: Callable[..., Command], variable: str, value: str
+) -> None:
+    told = command(**{variable: value}).failure()
+    assert told.startswith(f"error: {variable}={value}")
+    assert "\n" not in told
+
+
 def test_an_emulator_that_does_not_answer_is_one_clear_line(command: Callable[..., Command]) -> None:
     told = command(FIRESTORE_EMULATOR_HOST="127.0.0.1:9").failure()
     assert told.startswith("error: FIRESTORE_EMULATOR_HOST names 127.0.0.1:9, where nothing answers")
