@@ -1,8 +1,8 @@
 """Create the Jobs of a batch, or the DaemonSet of all: load, check that they are still wanted, create, check again."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -82,6 +82,24 @@ def create_batch(
             return Outcome.OUTDATED
         with enter(cluster.name):
             return _create(task, message, cluster, store, bus, settings, seconds_left)
+
+
+@contextmanager
+def leaving_to_tracker(
+    message: BatchMessage, published: datetime | None, *, store: Store, clock: Callable[[], datetime]
+) -> Iterator[None]:
+    """Create a batch inside; what passes, but lasts too long for deliveries, is left to the tracker.
+
+    Raises:
+        TemporaryError: it does not last long yet, or the tracker cannot be told; deliver the message again.
+    """
+    try:
+        yield
+    except TemporaryError as error:
+        if not is_left_to_tracker(published, clock()):
+            raise
+        leave_to_tracker(message, store)
+        logger.warning("batch is left to the tracker, which sends it again", extra={"error": str(error)})
 
 
 def is_left_to_tracker(published: datetime | None, now: datetime) -> bool:

@@ -1,6 +1,5 @@
 """The `batch` function: a batch message in, Jobs in the cluster out."""
 
-import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,18 +8,16 @@ from functools import cache
 import flask
 import functions_framework
 
-from functions.batch.handler import JobSettings, create_batch, is_left_to_tracker, leave_to_tracker
+from functions.batch.handler import JobSettings, create_batch, leaving_to_tracker
 from ips_common import push
 from ips_common.bus.envelope import Delivery
 from ips_common.cluster.door import Door
-from ips_common.errors import MalformedMessage, TemporaryError
+from ips_common.errors import MalformedMessage
 from ips_common.models.message import BatchMessage
 from ips_common.wiring.bus import bus
 from ips_common.wiring.clusters import clusters
 from ips_common.wiring.configuration import configure, start
 from ips_common.wiring.store import store
-
-logger = logging.getLogger(__name__)
 
 SECONDS = 120
 """Time for one batch; well below the subscription's acknowledgement deadline."""
@@ -48,7 +45,7 @@ def _handle(delivery: Delivery) -> None:
     if not isinstance(message, BatchMessage):
         raise MalformedMessage(f"a {message.kind} message is none for this function")
     until = time.monotonic() + SECONDS
-    try:
+    with leaving_to_tracker(message, delivery.published, store=store(), clock=lambda: datetime.now(UTC)):
         create_batch(
             message,
             store=store(),
@@ -58,11 +55,6 @@ def _handle(delivery: Delivery) -> None:
             seconds_left=lambda: until - time.monotonic(),
             enter=lambda name: _doors()[name].enter(),
         )
-    except TemporaryError as error:
-        if not is_left_to_tracker(delivery.published, datetime.now(UTC)):
-            raise
-        leave_to_tracker(message, store())
-        logger.warning("batch is left to the tracker, which sends it again", extra={"error": str(error)})
 
 
 @functions_framework.http

@@ -3,6 +3,7 @@
 import base64
 import json
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,15 +28,15 @@ BATCHES = [
 KICK = Kick(cluster="default", task_id="task-1", request_id="request-1")
 
 
-class Subscribed:
+class Subscribed(ABC):
     """A bus and what subscribers of its topics have received."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
 
+    @abstractmethod
     def received(self, count: int) -> list[tuple[str, Delivery]]:
         """Wait for so many messages; returns each with its topic, as a push would deliver it."""
-        raise NotImplementedError
 
 
 class SubscribedMemory(Subscribed):

@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from functions.batch.handler import JobSettings, create_batch, is_left_to_tracker, leave_to_tracker
+from functions.batch.handler import JobSettings, create_batch, leaving_to_tracker
 from functions.notify.handler import notify
 from functions.release.deps import Deps
 from functions.release.handler import handle as release
 from functions.tracker.handler import bury, bury_notification, handle
 from functions.tracker.ports import Ports
 from ips_common.cluster.memory import MemoryClusters
-from ips_common.errors import TemporaryError
 from ips_common.models.message import BatchMessage, Kick, Notification, Tick
 from ips_common.releases.memory import MemoryReleases
 from ips_common.rules import ReleaseRule
@@ -53,7 +52,7 @@ class Hand:
                 self._release(message, ports)
 
     def _create(self, message: BatchMessage, letter: Letter, ports: Ports) -> None:
-        try:
+        with leaving_to_tracker(message, letter.published, store=ports.store, clock=lambda: self._world.now):
             create_batch(
                 message,
                 store=ports.store,
@@ -62,10 +61,6 @@ class Hand:
                 settings=JOBS,
                 seconds_left=lambda: 60.0,
             )
-        except TemporaryError:
-            if not is_left_to_tracker(letter.published, self._world.now):
-                raise
-            leave_to_tracker(message, ports.store)
 
     def _release(self, message: Announcement, ports: Ports) -> None:
         digits = self._world.digits()

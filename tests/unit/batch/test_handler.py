@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from functions.batch.handler import OUTAGE, Outcome, create_batch, is_left_to_tracker, leave_to_tracker
+from functions.batch.handler import (
+    OUTAGE,
+    Outcome,
+    create_batch,
+    is_left_to_tracker,
+    leave_to_tracker,
+    leaving_to_tracker,
+)
 from ips_common.cancel import cancel
 from ips_common.cluster.door import Door
 from ips_common.errors import ClusterRefused, ClusterUnavailable, StoreUnavailable, TaskNotFound
@@ -201,6 +208,18 @@ def test_cluster_that_has_not_answered_is_left_alone_for_a_while() -> None:
 @pytest.mark.parametrize(("age", "left"), [(0, False), (119, False), (120, True), (86_000, True), (-60, False)])
 def test_an_outage_does_not_use_up_the_deliveries_of_a_batch(age: int, left: bool) -> None:  # noqa: FBT001 - expected
     assert is_left_to_tracker(START, START + timedelta(seconds=age)) is left
+
+
+@pytest.mark.parametrize(("age", "again"), [(119, True), (120, False)])
+def test_what_outlasts_its_deliveries_is_left_to_the_tracker(age: int, again: bool) -> None:  # noqa: FBT001 - expected
+    world = World()
+    message = first(world.create())
+    trouble = pytest.raises(ClusterUnavailable) if again else nullcontext()
+    with (
+        trouble,
+        leaving_to_tracker(message, START, store=world.store, clock=lambda: START + timedelta(seconds=age)),
+    ):
+        raise ClusterUnavailable("away")
 
 
 def test_a_message_of_unknown_age_is_delivered_again() -> None:
